@@ -36,6 +36,11 @@ impl PageMap {
         self.entries.len()
     }
 
+    /// Number of entries that fit without a further allocation, 8 bytes each.
+    pub fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     /// Whether there is no page.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
