@@ -11,6 +11,25 @@
 //! 4. [`parse_wal_index`] reads what the SQLite connections have agreed on: last committed frame,
 //!    backfill, read marks.
 //!
+//! ```no_run
+//! use sqlite_wal::{Cursor, PageMap, WalHeader, page_offset, read_batch};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let wal = std::fs::File::open("app.db-wal")?;
+//! let Some(header) = WalHeader::read(&wal)? else {
+//!     return Ok(()); // no generation has begun
+//! };
+//! let (mut map, mut buffer) = (PageMap::new(), Vec::new());
+//! let batch = read_batch(&wal, Cursor::start(header), u32::MAX, 0, &mut map, &mut buffer)?;
+//! for (pgno, frame) in map.iter() {
+//!     let page = batch.buffered_page(&buffer, frame); // else read it at the offset
+//!     let offset = page_offset(header.page_size, frame);
+//!     println!("page {pgno} of {} at {offset}, in memory: {}", batch.commit, page.is_some());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Invariants: input of any kind never panics; nothing behind the last valid commit frame is ever
 //! reported as committed; torn or stale data is *end of data*, not an error; an error always names
 //! the offset, what was expected and what was found. File names are the caller's to add.

@@ -1,8 +1,9 @@
 //! Which frame holds the newest committed version of each page.
 //!
 //! Entries are packed into one word, page number above frame number, and appended in the order of the
-//! WAL. Sorting then brings the versions of a page together with the newest last. It is done when the
-//! list has doubled, so memory is bound by the number of distinct pages, not of frames, and at the end.
+//! WAL. Sorting then brings the versions of a page together with the newest last. It is done at the end,
+//! and at a commit when the list has doubled: memory is bound by the number of distinct pages and the
+//! frames of the largest transaction, not by the frames of the WAL.
 //!
 //! Invariant: `entries[..sorted]` is sorted with one entry for each page; `entries[..committed]` are of
 //! whole transactions; outside of a batch being read, both are all there is.

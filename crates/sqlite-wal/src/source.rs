@@ -7,6 +7,10 @@ use crate::error::{Error, Result};
 /// A source of bytes that is read at offsets, so that a shared descriptor has no position to disturb.
 pub trait ReadAt {
     /// Reads up to `buf.len()` bytes at `offset`; 0 means that the source ends there.
+    ///
+    /// A source that wants to stop a reading (cancellation) returns an error of its own, which comes out as
+    /// [`Error::Read`] and never as an end of data. [`io::ErrorKind::Interrupted`] is not for that: the
+    /// read is repeated.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
