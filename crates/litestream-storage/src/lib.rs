@@ -1,0 +1,30 @@
+//! Object storage as the engine sees it: one narrow trait over keys and bytes, the backends that
+//! implement it, and the wrappers that any backend can be dressed in.
+//!
+//! | Item | Is |
+//! |---|---|
+//! | [`ObjectStore`] | the contract: put, get, head, list, delete |
+//! | [`FileStore`] | objects as files below a directory |
+//! | [`MemoryStore`] | objects in memory, for tests and simulations |
+//!
+//! This crate works on keys. What a key means (levels, transaction ranges, generations) is the
+//! engine's business and must not be known here.
+
+mod blocking;
+mod body;
+mod clock;
+mod error;
+mod file;
+mod key;
+mod memory;
+mod object;
+mod store;
+
+pub use body::{Body, CHUNK_SIZE};
+pub use clock::{Clock, SystemClock};
+pub use error::{Error, ErrorKind, Operation, Result};
+pub use file::{FileModes, FileStep, FileSteps, FileStore};
+pub use key::Key;
+pub use memory::{MemoryStore, StoredObject};
+pub use object::{ByteRange, Condition, ListOptions, Object, ObjectMeta, PutOptions};
+pub use store::ObjectStore;
