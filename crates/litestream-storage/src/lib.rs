@@ -13,6 +13,8 @@
 mod blocking;
 mod body;
 mod clock;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod error;
 mod file;
 mod key;
