@@ -1,0 +1,23 @@
+//! Tools for the tests of all other crates; never shipped.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`process`] | children that die with the test, bounded waits, signals, socket paths |
+//! | [`program`] | driver of a program with the litestream command line: ours or the reference |
+//! | [`reference`](mod@reference) | finding the real reference binaries, or saying loudly that they are missing |
+//! | [`history`] | seeded random workloads on a database |
+//! | [`prefix`] | a history whose every state can be proved to be a committed prefix |
+//! | [`writer`] | both histories in a process of their own, as an application would be |
+//! | [`hash`] | logical hash, page hash and integrity check of a database |
+//!
+//! Rule for tests with an engine in the same process: `SQLite`'s locks belong to
+//! the process, so the application side must be another process. Use [`writer`]
+//! there, [`history::History`] and [`prefix::Prefix::apply`] only where no engine runs.
+
+pub mod hash;
+pub mod history;
+pub mod prefix;
+pub mod process;
+pub mod program;
+pub mod reference;
+pub mod writer;
