@@ -9,11 +9,13 @@
 //! | [`prefix`] | a history whose every state can be proved to be a committed prefix |
 //! | [`writer`] | both histories in a process of their own, as an application would be |
 //! | [`hash`] | logical hash, page hash and integrity check of a database |
+//! | [`golden`] | typed reading of the golden replica trees and what restores of them gave |
 //!
 //! Rule for tests with an engine in the same process: `SQLite`'s locks belong to
 //! the process, so the application side must be another process. Use [`writer`]
 //! there, [`history::History`] and [`prefix::Prefix::apply`] only where no engine runs.
 
+pub mod golden;
 pub mod hash;
 pub mod history;
 pub mod prefix;
