@@ -1,7 +1,7 @@
 //! Children of a test, and bounded waits for them.
 //!
 //! Invariant: no child outlives the test process. [`Child`] kills its process group
-//! when dropped (also while unwinding), and a [`guard`](mod@self) beside it does so when the
+//! when dropped (also while unwinding), and a guard process beside it does so when the
 //! test process itself is killed. Every wait has a deadline and names what it waited for.
 
 mod guard;

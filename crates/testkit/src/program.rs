@@ -4,6 +4,8 @@
 //! test is one function called with two programs. Nothing of the environment of the
 //! test (credentials, proxies, litestream settings) reaches the program.
 
+mod generations;
+
 use std::ffi::{OsStr, OsString};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::net::UnixStream;
@@ -141,23 +143,31 @@ impl Program {
 
     /// Brings the file replica in `replica` up to date with `db`, and ends.
     ///
-    /// 0.3 has no `-once`: there a daemon runs until the replica has a snapshot, and its
-    /// orderly end uploads the rest.
+    /// 0.3 has no `-once`: there a daemon runs until it has uploaded everything and is then
+    /// stopped. Nobody may write to the database meanwhile, and the replica must be empty at
+    /// the start, because 0.3 does not tell that it has nothing to do.
     pub fn replicate_once(&self, db: &Path, replica: &Path) -> Result<()> {
         let start = Start::Database {
             db: db.to_owned(),
             replica: replica.to_owned(),
         };
-        match self.format {
-            Format::Ltx => self.replicate_once_with(&["-once"], &start).map(drop),
-            Format::Generations => {
-                let mut daemon = self.daemon(&start)?;
-                daemon.wait_while_alive(DAEMON_TIMEOUT, "a snapshot in the replica", |_| {
-                    Ok(has_snapshot(replica))
-                })?;
-                daemon.stop(DAEMON_TIMEOUT)
-            }
+        if self.format == Format::Ltx {
+            return self.replicate_once_with(&["-once"], &start).map(drop);
         }
+        let there = replica_files(replica);
+        ensure!(
+            there.is_empty(),
+            "{} has {} files already",
+            replica.display(),
+            there.len()
+        );
+        let mut daemon = self.daemon(&start)?;
+        daemon.wait_while_alive(
+            DAEMON_TIMEOUT,
+            "the whole database in the replica",
+            |daemon| generations::is_caught_up(&daemon.log()?, db),
+        )?;
+        daemon.stop(DAEMON_TIMEOUT)
     }
 
     /// `replicate OPTIONS... START` run to its end; `options` must contain `-once`.
@@ -322,12 +332,6 @@ pub fn replica_files(folder: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
-}
-
-fn has_snapshot(replica: &Path) -> bool {
-    replica_files(replica)
-        .iter()
-        .any(|file| file.to_string_lossy().ends_with(".snapshot.lz4"))
 }
 
 /// Variables that would change what a program under test does.
