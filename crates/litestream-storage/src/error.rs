@@ -160,6 +160,7 @@ struct Details {
     key: Option<Key>,
     code: Option<Cow<'static, str>>,
     detail: Option<Cow<'static, str>>,
+    tries: Option<u32>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -173,6 +174,7 @@ impl Error {
             key: None,
             code: None,
             detail: None,
+            tries: None,
             source: None,
         }))
     }
@@ -222,6 +224,13 @@ impl Error {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
+        self
+    }
+
+    /// Says how many tries in a row brought nothing.
+    #[must_use]
+    pub(crate) fn with_tries(mut self, tries: u32) -> Self {
+        self.0.tries = (tries > 1).then_some(tries);
         self
     }
 
@@ -291,6 +300,7 @@ impl fmt::Display for Error {
             key,
             code,
             detail,
+            tries,
             ..
         } = &*self.0;
         if let Some(backend) = backend {
@@ -306,6 +316,9 @@ impl fmt::Display for Error {
         }
         if let Some(detail) = detail {
             write!(f, ": {detail}")?;
+        }
+        if let Some(tries) = tries {
+            write!(f, " (given up after {tries} tries)")?;
         }
         Ok(())
     }

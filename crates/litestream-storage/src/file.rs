@@ -119,6 +119,12 @@ impl FileStore {
     }
 
     fn build(root: PathBuf, modes: FileModes, steps: Option<Arc<dyn FileSteps>>) -> Self {
+        // An empty path is no directory to the system.
+        let root = if root.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            root
+        };
         let modes = RwLock::new(modes);
         Self {
             shared: Arc::new(Shared {

@@ -6,6 +6,9 @@
 //! | [`ObjectStore`] | the contract: put, get, head, list, delete |
 //! | [`FileStore`] | objects as files below a directory |
 //! | [`MemoryStore`] | objects in memory, for tests and simulations |
+//! | [`Retry`] | a store that tries again, and goes on where a transfer broke |
+//! | [`Metered`] | a store that counts its calls |
+//! | [`Faulty`] | a store that fails as told, for tests |
 //!
 //! This crate works on keys. What a key means (levels, transaction ranges, generations) is the
 //! engine's business and must not be known here.
@@ -16,17 +19,23 @@ mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
+mod faulty;
 mod file;
 mod key;
 mod memory;
+mod metered;
 mod object;
+mod retry;
 mod store;
 
 pub use body::{Body, CHUNK_SIZE};
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Operation, Result};
+pub use faulty::{Call, Fault, Faulty};
 pub use file::{FileModes, FileStep, FileSteps, FileStore};
 pub use key::Key;
 pub use memory::{MemoryStore, StoredObject};
+pub use metered::{DURATION_BUCKETS, Meter, Metered, OperationCounts};
 pub use object::{ByteRange, Condition, ListOptions, Object, ObjectMeta, PutOptions};
+pub use retry::{Jitter, RandomJitter, Retry, RetryPolicy};
 pub use store::ObjectStore;
