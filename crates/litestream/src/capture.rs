@@ -1,0 +1,301 @@
+//! Follows one live database: committed frames of its WAL become level-0 LTX files.
+//!
+//! Owns the connections to the database, the pinned reader, the position in the WAL and the sinks.
+//! Everything here is synchronous and belongs to one caller at a time; `database` schedules it.
+//!
+//! Invariant: a committed frame is in a durable level-0 file, or it is in the valid part of the WAL
+//! behind the position and the pinned reader keeps it there.
+
+mod base;
+mod checkpoint;
+mod connection;
+mod frozen;
+mod ltx_sink;
+mod pin;
+mod record;
+mod recovery;
+mod shared;
+mod sink;
+mod start;
+
+pub(crate) use self::start::with_suffix;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ltx::{PageSize, Txid};
+use sqlite_wal::{Cursor, PageMap, WalHeader, WalIndex};
+
+pub(crate) use self::checkpoint::{Effort, Report};
+pub use self::connection::{CheckpointMode, CheckpointResult};
+pub(crate) use self::frozen::Frozen;
+pub(crate) use self::ltx_sink::encode_image;
+use self::ltx_sink::LtxSink;
+pub(crate) use self::pin::{Pin, is_copied};
+use self::record::{FileStamp, Record};
+use self::recovery::Tail;
+pub use self::sink::{BaseImage, CommitBatch, Pages, Sink};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::local::LocalDir;
+
+/// What capture needs to know of the settings.
+#[derive(Debug, Clone)]
+pub(crate) struct CaptureSettings {
+    pub(crate) path: PathBuf,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) max_wal_bytes: u64,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// A level-0 file was written.
+    pub(crate) wrote: bool,
+    /// Bytes of WAL that went into it.
+    pub(crate) wal_bytes: u64,
+    /// More is waiting than one file may hold.
+    pub(crate) limited: bool,
+}
+
+/// See the module.
+pub(crate) struct Capture {
+    settings: CaptureSettings,
+    wal_path: PathBuf,
+    local: LocalDir,
+    clock: Arc<dyn Clock>,
+    pin: Pin,
+    database: FileStamp,
+    wal: Option<FileStamp>,
+    page_size: PageSize,
+    tail: Tail,
+    ltx: LtxSink,
+    /// Why the next file must be a base image.
+    rebase: Option<&'static str>,
+    map: PageMap,
+    buffer: Vec<u8>,
+}
+
+impl Capture {
+    /// Transaction of the newest durable level-0 file.
+    pub(crate) fn position(&self) -> Option<Txid> {
+        self.ltx.position().map(|position| position.txid)
+    }
+
+    /// Size of the pages of the database.
+    pub(crate) fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    /// End of what is captured, as an offset in the WAL in bytes.
+    pub(crate) fn wal_offset(&self) -> u64 {
+        let frames = match self.tail {
+            Tail::Fresh => 0,
+            Tail::At(cursor) => cursor.frame,
+        };
+        sqlite_wal::frames_end(self.page_size.get(), frames)
+    }
+
+    /// Size of the database file in bytes.
+    pub(crate) fn database_size(&self) -> Result<u64> {
+        self.pin.connection().database_size()
+    }
+
+    /// Whether something is committed that is not captured. Costs no system call.
+    pub(crate) fn has_news(&self) -> Result<bool> {
+        Ok(self.rebase.is_some() || self.is_behind(&self.pin.peek()?))
+    }
+
+    fn is_behind(&self, index: &WalIndex) -> bool {
+        index.header.max_frame > self.tail.frames_of(index.header.salts)
+    }
+
+    /// The next file will be a base image with a TXID above `floor`.
+    pub(crate) fn demand_base(&mut self, reason: &'static str, floor: Option<Txid>) {
+        self.rebase = Some(reason);
+        if let Some(floor) = floor {
+            self.ltx.raise_floor(floor);
+        }
+    }
+
+    /// Captures up to one file's worth, and moves the pinned reader forward once nothing that it
+    /// kept in place is missing.
+    pub(crate) fn step(&mut self) -> Result<Step> {
+        self.check_identity()?;
+        let index = self.pin.begin_next()?;
+        let step = if let Some(reason) = self.rebase {
+            self.take_base(&index, reason)?;
+            Step { wrote: true, wal_bytes: 0, limited: false }
+        } else {
+            self.enter_generation(&index)?;
+            self.capture_frames(&index)?
+        };
+        if !self.is_behind(&index) && self.rebase.is_none() {
+            self.pin.hand_over();
+        }
+        if step.wrote {
+            self.write_record();
+        }
+        Ok(step)
+    }
+
+    /// Notes that the WAL was started anew, if it was.
+    fn enter_generation(&mut self, index: &WalIndex) -> Result<()> {
+        let salts = index.header.salts;
+        match self.tail {
+            Tail::At(cursor) if cursor.header.salts == salts => {
+                if index.header.max_frame < cursor.frame {
+                    self.rebase = Some("wal truncated by another process");
+                }
+                return Ok(());
+            }
+            Tail::At(_) => {
+                self.tail = Tail::Fresh;
+                self.ltx.restart(salts);
+            }
+            Tail::Fresh => {}
+        }
+        if index.header.max_frame == 0 {
+            return Ok(());
+        }
+        let wal = self.open_wal()?;
+        let header = WalHeader::read(&wal).map_err(|error| Error::wal(&self.wal_path, error))?;
+        match header {
+            Some(header)
+                if header.salts == salts && header.page_size == self.page_size.get() =>
+            {
+                self.tail = Tail::At(Cursor::start(header));
+            }
+            _ => self.rebase = Some("wal header does not fit the wal-index"),
+        }
+        Ok(())
+    }
+
+    fn capture_frames(&mut self, index: &WalIndex) -> Result<Step> {
+        let Tail::At(cursor) = self.tail else { return Ok(Step::default()) };
+        let limit = index.header.max_frame;
+        if self.rebase.is_some() || limit <= cursor.frame {
+            return Ok(Step::default());
+        }
+        let wal = self.open_wal()?;
+        let batch = sqlite_wal::read_batch(
+            &wal,
+            cursor,
+            limit,
+            self.settings.max_wal_bytes,
+            &mut self.map,
+            &mut self.buffer,
+        )
+        .map_err(|error| Error::wal(&self.wal_path, error))?;
+        if batch.is_empty() || (!batch.limited && batch.to.frame != limit) {
+            // The wal-index promises frames that the file does not have: not our history any more.
+            self.rebase = Some("wal does not hold what the wal-index promises");
+            return Ok(Step::default());
+        }
+        let commit = CommitBatch {
+            from: batch.from,
+            to: batch.to,
+            commit: batch.commit,
+            pages: Pages {
+                page_size: self.page_size,
+                map: &self.map,
+                wal: Some((&wal, &self.wal_path)),
+                batch: Some((&batch, &self.buffer)),
+                database: self.pin.connection(),
+                database_path: &self.settings.path,
+            },
+        };
+        self.ltx.commit(&commit)?;
+        self.tail = Tail::At(batch.to);
+        Ok(Step {
+            wrote: true,
+            wal_bytes: batch.to.offset() - batch.from.offset(),
+            limited: batch.to.frame < limit,
+        })
+    }
+
+    fn open_wal(&self) -> Result<File> {
+        File::open(&self.wal_path).map_err(|error| Error::io("open", &self.wal_path, error))
+    }
+
+    /// The paths must still lead to the files that were opened.
+    fn check_identity(&mut self) -> Result<()> {
+        let path = &self.settings.path;
+        let replaced = |what, path: &Path| Error::Replaced { what, path: path.to_owned() };
+        match FileStamp::of(path)? {
+            Some(now) if now.is_same_file(&self.database) => {}
+            _ => return Err(replaced("database", path)),
+        }
+        match (FileStamp::of(&self.wal_path)?, &self.wal) {
+            (Some(now), Some(before)) if now.is_same_file(before) => {}
+            (Some(now), None) => self.wal = Some(now),
+            _ => return Err(replaced("wal", &self.wal_path)),
+        }
+        if self.pin.is_held() { Ok(()) } else { Err(replaced("read transaction on database", path)) }
+    }
+
+    /// Replaces the capture record; failing to only costs proof at the next start.
+    pub(crate) fn write_record(&self) {
+        if let Err(error) = self.try_write_record() {
+            tracing::debug!(path = %self.settings.path.display(), %error, "capture record");
+        }
+    }
+
+    fn try_write_record(&self) -> Result<()> {
+        let Some(position) = self.ltx.position() else { return Ok(()) };
+        if self.rebase.is_some() {
+            return Ok(());
+        }
+        let Some(database) = FileStamp::of(&self.settings.path)? else { return Ok(()) };
+        let (salts, frame, checksum) = match self.tail {
+            Tail::At(cursor) => (cursor.header.salts, cursor.frame, cursor.checksum),
+            Tail::Fresh => (
+                self.pin.peek()?.header.salts,
+                0,
+                sqlite_wal::RunningChecksum { s0: 0, s1: 0 },
+            ),
+        };
+        let record = Record {
+            txid: position.txid,
+            file_checksum: position.file_checksum,
+            salts,
+            frame,
+            checksum,
+            database,
+            written: i128::from(self.clock.now().as_millis()) * 1_000_000,
+        };
+        record.write(&self.local.record())
+    }
+
+    /// Whether the next step writes a base image.
+    pub(crate) fn needs_base(&self) -> bool {
+        self.rebase.is_some()
+    }
+
+    /// The WAL file.
+    pub(crate) fn wal_path(&self) -> &Path {
+        &self.wal_path
+    }
+
+    /// Frames in the generation in force.
+    pub(crate) fn frames(&self) -> Result<u32> {
+        Ok(self.pin.peek()?.header.max_frame)
+    }
+
+    /// Whether frames wait to be copied into the database file.
+    pub(crate) fn has_uncopied(&self) -> Result<bool> {
+        Ok(!is_copied(&self.pin.peek()?))
+    }
+
+    /// Gets the pinned reader out of the way of writers that could start the WAL anew.
+    pub(crate) fn rest(&mut self) -> Result<()> {
+        self.try_rest(&mut Report::default()).map(drop)
+    }
+
+    /// The pinned reader.
+    pub(crate) fn pin_mut(&mut self) -> &mut Pin {
+        &mut self.pin
+    }
+}

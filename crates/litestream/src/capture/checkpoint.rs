@@ -1,0 +1,145 @@
+//! Copies captured frames into the database file and lets the next writer start the WAL anew,
+//! without ever leaving the WAL unpinned.
+//!
+//! See `docs/checkpoint-protocol.md` for the protocol and its proof. Invariant: at every moment of
+//! a checkpoint one read transaction is held, so no frame that is not in a durable level-0 file
+//! gets into the database file, and the write lock is held for one bounded piece at most.
+
+use std::time::{Duration, Instant};
+
+use super::connection::{CheckpointMode, CheckpointResult};
+use super::pin::is_copied;
+use super::{Capture, Step};
+use crate::error::{Error, Result};
+
+/// Attempts to catch up with writers before the write lock is taken.
+const OPEN_ROUNDS: u32 = 2;
+
+/// How far a checkpoint may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Copy what can be copied; writers are not disturbed.
+    Open,
+    /// If writers keep appending, hold the write lock for the rest, without waiting for it.
+    Close,
+    /// Like close, and cut the WAL file to nothing.
+    Truncate,
+}
+
+/// What a checkpoint did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report {
+    /// Every checkpoint pragma that was run, with its answer and how long it took.
+    pub(crate) runs: Vec<(CheckpointMode, CheckpointResult, Duration)>,
+    /// What was captured on the way.
+    pub(crate) steps: Vec<Step>,
+    /// All of the WAL is in the database file and the next writer starts it anew.
+    pub(crate) at_rest: bool,
+    /// How long writers were kept waiting.
+    pub(crate) write_lock: Option<Duration>,
+}
+
+impl Capture {
+    /// Runs a checkpoint. Everything up to the pinned reader must be captured already, which it is
+    /// whenever [`Capture::step`] has returned without being limited.
+    pub(crate) fn checkpoint(&mut self, effort: Effort) -> Result<Report> {
+        let mut report = Report::default();
+        self.passive(&mut report)?;
+        if !self.try_rest(&mut report)? && effort != Effort::Open {
+            for _ in 0..OPEN_ROUNDS {
+                self.catch_up(&mut report)?;
+                self.passive(&mut report)?;
+                if self.try_rest(&mut report)? {
+                    break;
+                }
+            }
+            if !report.at_rest {
+                self.close_gap(&mut report)?;
+            }
+        }
+        if report.at_rest && effort == Effort::Truncate {
+            self.run(CheckpointMode::Truncate, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    fn run(&mut self, mode: CheckpointMode, report: &mut Report) -> Result<()> {
+        let started = Instant::now();
+        let result = self.pin.spare()?.checkpoint(mode)?;
+        report.runs.push((mode, result, started.elapsed()));
+        Ok(())
+    }
+
+    fn passive(&mut self, report: &mut Report) -> Result<()> {
+        self.run(CheckpointMode::Passive, report)
+    }
+
+    fn catch_up(&mut self, report: &mut Report) -> Result<()> {
+        loop {
+            let step = self.step()?;
+            report.steps.push(step);
+            if !step.limited {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves the pin to where it keeps nobody from starting the WAL anew, if everything is captured
+    /// and copied at this moment.
+    pub(crate) fn try_rest(&mut self, report: &mut Report) -> Result<bool> {
+        if self.rebase.is_some() {
+            return Ok(false);
+        }
+        let index = self.pin.peek()?;
+        if !is_copied(&index) || self.is_behind(&index) {
+            return Ok(false);
+        }
+        if index.header.max_frame == 0 || self.pin.is_at_rest() {
+            report.at_rest = true;
+            return Ok(true);
+        }
+        let index = self.pin.begin_next()?;
+        if self.is_behind(&index) || !self.pin.next_is_at_rest() {
+            // A writer was quicker: the newer transaction is not needed, the older one stays.
+            self.pin.spare()?.end();
+            return Ok(false);
+        }
+        self.pin.hand_over();
+        report.at_rest = true;
+        Ok(true)
+    }
+
+    /// Captures and copies the last frames while the write lock is held. Gives up at once when
+    /// somebody else has it: the next attempt comes with the next capture.
+    fn close_gap(&mut self, report: &mut Report) -> Result<()> {
+        if !self.pin.try_begin_write()? {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let closed = self.under_write_lock(report);
+        // Whichever connection holds the lock: it is let go of now.
+        self.pin.end_write();
+        report.write_lock = Some(started.elapsed());
+        closed
+    }
+
+    fn under_write_lock(&mut self, report: &mut Report) -> Result<()> {
+        // The writing transaction is the next pin: it stands at the last frame there can be.
+        self.catch_up(report)?;
+        if !self.pin.holds_write() {
+            return Err(Error::Replaced {
+                what: "write transaction on database",
+                path: self.settings.path.clone(),
+            });
+        }
+        self.passive(report)?;
+        let index = self.pin.begin_next()?;
+        if self.is_behind(&index) {
+            self.pin.spare()?.end();
+            return Ok(());
+        }
+        report.at_rest = self.pin.next_is_at_rest();
+        self.pin.hand_over();
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! Writes captured transactions as level-0 LTX files in the meta directory.
+//!
+//! Invariant: the position is the newest file that is durable under its final name, and every file
+//! holds all pages by which the database grew.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use ltx::{Encoder, Header, PageSize, Pgno, Timestamp, Txid};
+use sqlite_wal::{Salts, WAL_HEADER_SIZE, frames_end};
+
+use super::sink::{BaseImage, CommitBatch, Pages, Sink};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::files::Ownership;
+use crate::local::LocalDir;
+
+/// Database pages read at once for a base image: 1 MiB.
+const READ_AHEAD: usize = 1 << 20;
+
+/// What the newest level-0 file stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Its transaction.
+    pub(crate) txid: Txid,
+    /// Its file checksum.
+    pub(crate) file_checksum: u64,
+    /// Size of the database in pages.
+    pub(crate) commit: u32,
+    /// Time written in it.
+    pub(crate) timestamp: Timestamp,
+}
+
+/// See the module.
+pub(crate) struct LtxSink {
+    local: LocalDir,
+    ownership: Ownership,
+    clock: Arc<dyn Clock>,
+    position: Option<Position>,
+    /// The next file's TXID is above this, whatever the position.
+    floor: Option<Txid>,
+    page: Vec<u8>,
+    chunk: Vec<u8>,
+    /// Bytes of the files written so far.
+    written: u64,
+}
+
+impl LtxSink {
+    pub(crate) fn new(
+        local: LocalDir,
+        ownership: Ownership,
+        clock: Arc<dyn Clock>,
+        position: Option<Position>,
+    ) -> Self {
+        Self {
+            local,
+            ownership,
+            clock,
+            position,
+            floor: None,
+            page: Vec::new(),
+            chunk: Vec::new(),
+            written: 0,
+        }
+    }
+
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// Makes the next TXID larger than `floor`: a replica holds transactions up to it.
+    pub(crate) fn raise_floor(&mut self, floor: Txid) {
+        self.floor = self.floor.max(Some(floor));
+    }
+
+    fn next_txid(&self) -> Result<Txid> {
+        match self.position.map(|position| position.txid).max(self.floor) {
+            None => Ok(Txid::FIRST),
+            Some(newest) => newest
+                .get()
+                .checked_add(1)
+                .and_then(Txid::new)
+                .ok_or_else(|| Error::Setting("transaction ids are used up".to_owned())),
+        }
+    }
+
+    fn header(&self, page_size: PageSize, commit: u32, range: WalRange) -> Result<Header> {
+        let txid = self.next_txid()?;
+        let now = self.clock.now();
+        // Restores to a time rely on files whose times do not go back, even when the clock does.
+        let timestamp = self.position.map_or(now, |position| now.max(position.timestamp));
+        Ok(Header {
+            wal_offset: range.offset,
+            wal_size: range.size,
+            wal_salt1: range.salts.salt1,
+            wal_salt2: range.salts.salt2,
+            ..Header::new(page_size, commit, ltx::TxidRange::single(txid), timestamp)
+        })
+    }
+
+    /// Writes one file and makes it durable; only then the position moves.
+    fn write(
+        &mut self,
+        header: Header,
+        encode: impl FnOnce(&mut Encoder<crate::files::Staged>, &mut Vec<u8>, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        let txid = header.max_txid;
+        let path = self.local.file(txid);
+        let fail = |error| Error::ltx("write", &path, error);
+        let staged = self.local.stage(txid, &self.ownership)?;
+        let mut encoder = Encoder::new(staged, header).map_err(fail)?;
+        encode(&mut encoder, &mut self.page, &mut self.chunk)?;
+        let (mut staged, written) = encoder.finish().map_err(fail)?;
+        staged.flush().map_err(|error| Error::io("write", &path, error))?;
+        staged.commit()?;
+        self.written += written.size;
+        self.position = Some(Position {
+            txid,
+            file_checksum: written.trailer.file_checksum,
+            commit: header.commit,
+            timestamp: header.timestamp,
+        });
+        Ok(())
+    }
+}
+
+/// The part of the WAL that a file covers.
+struct WalRange {
+    offset: u64,
+    size: u64,
+    salts: Salts,
+}
+
+impl Sink for LtxSink {
+    fn commit(&mut self, batch: &CommitBatch<'_>) -> Result<()> {
+        let pages = &batch.pages;
+        let page_size = pages.page_size();
+        let range = WalRange {
+            offset: batch.from.offset(),
+            size: batch.to.offset() - batch.from.offset(),
+            salts: batch.to.header.salts,
+        };
+        let header = self.header(page_size, batch.commit, range)?;
+        let path = self.local.file(header.max_txid);
+        let before = self.position.map_or(0, |position| position.commit);
+        self.write(header, |encoder, page, _| {
+            page.resize(page_size.bytes(), 0);
+            let lock = page_size.lock_page();
+            let mut grown = before.saturating_add(1)..=batch.commit;
+            let mut put = |pgno: Pgno, page: &[u8]| {
+                encoder.encode_page(pgno, page).map_err(|error| Error::ltx("write", &path, error))
+            };
+            // Two ascending sequences merged: changed pages, and pages that are new to us although
+            // the WAL does not have them.
+            for pgno in pages.in_wal().filter(|pgno| *pgno != lock) {
+                fill_growth(pages, &mut grown, Some(pgno), page, &mut put)?;
+                pages.read_from_wal(pgno, page)?;
+                put(pgno, page)?;
+            }
+            fill_growth(pages, &mut grown, None, page, &mut put)
+        })
+    }
+
+    fn restart(&mut self, _salts: Salts) {}
+
+    fn base(&mut self, image: &BaseImage<'_>, reason: &str) -> Result<()> {
+        let page_size = image.pages.page_size();
+        let range = WalRange {
+            offset: WAL_HEADER_SIZE,
+            size: frames_end(page_size.get(), image.frames) - WAL_HEADER_SIZE,
+            salts: image.salts,
+        };
+        let header = self.header(page_size, image.commit, range)?;
+        let path = self.local.file(header.max_txid);
+        tracing::debug!(txid = %header.max_txid, snap = true, reason, "sync");
+        self.write(header, |encoder, page, chunk| {
+            encode_image(&image.pages, image.commit, page, chunk, |pgno, page| {
+                encoder.encode_page(pgno, page).map_err(|error| Error::ltx("write", &path, error))
+            })
+        })
+    }
+}
+
+/// Emits the new pages before `until` that the WAL does not hold, and passes over `until` itself.
+fn fill_growth(
+    pages: &Pages<'_>,
+    grown: &mut std::ops::RangeInclusive<u32>,
+    until: Option<Pgno>,
+    page: &mut [u8],
+    put: &mut impl FnMut(Pgno, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let end = until.map_or(u32::MAX, Pgno::get);
+    while !grown.is_empty() && *grown.start() <= end {
+        let next = *grown.start();
+        *grown = next.saturating_add(1)..=*grown.end();
+        let Some(pgno) = Pgno::new(next) else { continue };
+        if Some(pgno) == until || pgno == pages.page_size().lock_page() {
+            continue;
+        }
+        pages.read_from_database(pgno, page)?;
+        put(pgno, page)?;
+    }
+    Ok(())
+}
+
+/// Emits every page of the database in order, without the lock page.
+pub(crate) fn encode_image(
+    pages: &Pages<'_>,
+    commit: u32,
+    page: &mut Vec<u8>,
+    chunk: &mut Vec<u8>,
+    mut put: impl FnMut(Pgno, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let size = pages.page_size().bytes();
+    page.resize(size, 0);
+    let lock = pages.page_size().lock_page();
+    let at_once = (READ_AHEAD / size).max(1) as u32;
+    let mut first = 1;
+    while first <= commit {
+        let count = at_once.min(commit - first + 1);
+        chunk.resize(count as usize * size, 0);
+        let Some(start) = Pgno::new(first) else { break };
+        pages.read_from_database(start, chunk)?;
+        for (number, bytes) in (first..).zip(chunk.chunks_exact(size)) {
+            let Some(pgno) = Pgno::new(number).filter(|pgno| *pgno != lock) else { continue };
+            if pages.read_from_wal(pgno, page)? {
+                put(pgno, page)?;
+            } else {
+                put(pgno, bytes)?;
+            }
+        }
+        first += count;
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! The pinned reader: one of two connections always holds a read transaction.
+//!
+//! Invariant: from [`Pin::open`] until the pin is dropped a read lock is held without a gap. While
+//! it is held the WAL cannot be started anew before everything in it is in the database file, and
+//! nothing behind the reader's mark gets into the database file. The pin moves forward by beginning
+//! the second transaction before ending the first; see `docs/checkpoint-protocol.md`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlite_wal::WalIndex;
+
+use super::connection::Connection;
+use crate::error::{Error, Result};
+
+/// How often a torn wal-index is read again; a writer publishes within microseconds.
+const PEEK_ATTEMPTS: u32 = 1000;
+
+/// See the module.
+pub(crate) struct Pin {
+    path: PathBuf,
+    busy_timeout: Duration,
+    held: Connection,
+    /// The second connection, opened when first needed.
+    spare: Option<Connection>,
+    /// The held reader began when everything was in the database file, so that it keeps nobody from
+    /// starting the WAL anew.
+    at_rest: bool,
+    /// The same of the transaction begun on the second connection.
+    next_at_rest: bool,
+    /// The held transaction is, or was when it began, the writing one.
+    held_writes: bool,
+    next_writes: bool,
+}
+
+impl Pin {
+    /// Opens the database and begins the first read transaction.
+    pub(crate) fn open(path: &Path, busy_timeout: Duration) -> Result<Self> {
+        let held = Connection::open(path, busy_timeout)?;
+        held.ensure_wal_mode()?;
+        held.begin_read()?;
+        Ok(Self {
+            path: path.to_owned(),
+            busy_timeout,
+            held,
+            spare: None,
+            at_rest: false,
+            next_at_rest: false,
+            held_writes: false,
+            next_writes: false,
+        })
+    }
+
+    /// The connection whose transaction is held.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.held
+    }
+
+    /// Whether the read transaction is still there; SQLite may have rolled it back after an error.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.in_transaction()
+    }
+
+    /// Whether the held reader lets writers start the WAL anew.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.at_rest
+    }
+
+    /// What the wal-index says now. Costs no system call.
+    pub(crate) fn peek(&self) -> Result<WalIndex> {
+        for attempt in 0..PEEK_ATTEMPTS {
+            if let Some(index) = sqlite_wal::parse_wal_index(&self.held.wal_index_bytes()?) {
+                return Ok(index);
+            }
+            if attempt > 8 {
+                std::thread::yield_now();
+            }
+        }
+        Err(Error::WalIndex { path: self.path.clone() })
+    }
+
+    /// Begins a transaction on the second connection unless it is begun already, and says what the
+    /// wal-index holds after that.
+    pub(crate) fn begin_next(&mut self) -> Result<WalIndex> {
+        let before = self.peek()?;
+        let spare = self.spare()?;
+        let begun = !spare.in_transaction();
+        if begun {
+            spare.begin_read()?;
+        }
+        let after = self.peek()?;
+        if begun {
+            // The same fully copied WAL on both sides of the beginning: the reader needs no frame.
+            self.next_at_rest = is_copied(&before)
+                && is_copied(&after)
+                && before.header.salts == after.header.salts
+                && before.header.max_frame == after.header.max_frame;
+        }
+        Ok(after)
+    }
+
+    /// Ends the older transaction; the one begun by [`Self::begin_next`] is the pin from here on.
+    pub(crate) fn hand_over(&mut self) {
+        match self.spare.take() {
+            Some(next) if next.in_transaction() => {
+                let old = std::mem::replace(&mut self.held, next);
+                old.end();
+                self.spare = Some(old);
+                self.at_rest = std::mem::take(&mut self.next_at_rest);
+                self.held_writes = std::mem::take(&mut self.next_writes);
+            }
+            other => self.spare = other,
+        }
+    }
+
+    /// The second connection, which is not the pin.
+    pub(crate) fn spare(&mut self) -> Result<&Connection> {
+        if self.spare.is_none() {
+            self.spare = Some(Connection::open(&self.path, self.busy_timeout)?);
+        }
+        self.spare.as_ref().ok_or_else(|| Error::WalIndex { path: self.path.clone() })
+    }
+
+    /// Closes the second connection when it is not needed for a while; saves its descriptors.
+    pub(crate) fn drop_spare(&mut self) {
+        if self.spare.as_ref().is_some_and(|spare| !spare.in_transaction()) {
+            self.spare = None;
+        }
+    }
+
+    /// Whether the transaction begun by [`Self::begin_next`] lets writers start the WAL anew.
+    pub(crate) fn next_is_at_rest(&self) -> bool {
+        self.next_at_rest
+    }
+
+    /// Takes the write lock on the second connection, without waiting; its transaction is then the
+    /// next pin.
+    pub(crate) fn try_begin_write(&mut self) -> Result<bool> {
+        let begun = self.spare()?.try_begin_write()?;
+        self.next_writes = begun;
+        self.next_at_rest = false;
+        Ok(begun)
+    }
+
+    /// Whether the pin is the transaction with the write lock.
+    pub(crate) fn holds_write(&self) -> bool {
+        self.held_writes
+    }
+
+    /// Lets go of the write lock, if it is held, without losing the pin.
+    ///
+    /// While the pin itself is the writing transaction, a reader is begun on the other connection
+    /// first; if that fails, the lock is let go of all the same and the pin is lost, which the next
+    /// capture notices.
+    pub(crate) fn end_write(&mut self) {
+        if std::mem::take(&mut self.next_writes)
+            && let Some(spare) = &self.spare
+        {
+            spare.end();
+        }
+        if !self.held_writes {
+            return;
+        }
+        match self.begin_next() {
+            Ok(_) => self.hand_over(),
+            Err(error) => tracing::debug!(path = %self.path.display(), %error, "end write lock"),
+        }
+        if std::mem::take(&mut self.held_writes) {
+            self.held.end();
+        }
+    }
+}
+
+/// Whether all frames are in the database file.
+pub(crate) fn is_copied(index: &WalIndex) -> bool {
+    index.checkpoint.backfilled >= index.header.max_frame
+}

@@ -1,0 +1,253 @@
+//! One look at a database, on a pool thread: open it if need be, capture, checkpoint.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ltx::Txid;
+
+use super::Inner;
+use crate::capture::{Capture, CaptureSettings, Effort, Report, Step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::{add, nanoseconds, set};
+use crate::watcher::Watcher;
+
+/// Pages in the WAL, in multiples of the checkpoint threshold, from which on writers are kept
+/// waiting for a moment so that the WAL can be started anew.
+const CLOSE_FACTOR: u32 = 4;
+
+/// What a cycle found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cycle {
+    /// There is no database file.
+    pub(super) missing: bool,
+    /// More commits wait already.
+    pub(super) more: bool,
+    /// Frames wait to be copied into the database file.
+    pub(super) uncopied: bool,
+    /// A level-0 file was written.
+    pub(super) wrote: bool,
+}
+
+/// What a cycle is for, besides capturing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Commits were made, or may have been.
+    Capture,
+    /// Nothing happened for a while: copy the WAL, close what is not needed.
+    Settle,
+    /// The last one before the database is closed.
+    Last,
+}
+
+impl Inner {
+    /// Runs cycles on the pool until everything committed before the call is captured.
+    pub(super) async fn capture_all(self: &Arc<Self>) -> Result<Cycle> {
+        self.cycle(Purpose::Capture).await
+    }
+
+    /// Runs one cycle on the pool.
+    pub(super) async fn cycle(self: &Arc<Self>, purpose: Purpose) -> Result<Cycle> {
+        let inner = Arc::clone(self);
+        self.shared.pool.run(move || inner.run_cycle(purpose)).await
+    }
+
+    fn run_cycle(&self, purpose: Purpose) -> Result<Cycle> {
+        let started = Instant::now();
+        let result = self.try_cycle(purpose);
+        add(&self.metrics.sync_count, 1);
+        add(&self.metrics.sync_nanoseconds, nanoseconds(started.elapsed()));
+        let full = matches!(&result, Err(error) if error.kind() == ErrorKind::DiskFull);
+        set(&self.metrics.disk_full, u64::from(full));
+        if result.is_err() {
+            add(&self.metrics.sync_errors, 1);
+        }
+        result
+    }
+
+    fn try_cycle(&self, purpose: Purpose) -> Result<Cycle> {
+        let mut slot = self.capture();
+        if slot.is_none() {
+            *slot = self.open_capture()?;
+        }
+        let Some(capture) = slot.as_mut() else {
+            return Ok(Cycle { missing: true, ..Cycle::default() });
+        };
+        let result = self.work(capture, purpose);
+        if let Err(error) = &result
+            && needs_reopening(error)
+        {
+            // What is in memory may not be true any more; the next cycle proves it anew from disk.
+            *slot = None;
+        }
+        result
+    }
+
+    fn open_capture(&self) -> Result<Option<Capture>> {
+        let settings = CaptureSettings {
+            path: self.settings.path.clone(),
+            busy_timeout: self.settings.busy_timeout,
+            max_wal_bytes: self.settings.max_sync_wal_bytes,
+        };
+        let clock = Arc::clone(&self.shared.clock);
+        let Some(mut capture) = Capture::open(settings, self.local.clone(), clock)? else {
+            tracing::debug!(system = "store", db = self.name, "sync: no database found");
+            return Ok(None);
+        };
+        let floor = self.replicas.iter().filter_map(|replica| replica.known_max()).max();
+        if floor > capture.position() {
+            capture.demand_base("database behind replica", floor);
+        }
+        self.publish(capture.position());
+        Ok(Some(capture))
+    }
+
+    fn work(&self, capture: &mut Capture, purpose: Purpose) -> Result<Cycle> {
+        let mut cycle = Cycle::default();
+        // A base image that is asked for in the middle comes with the step after.
+        loop {
+            let step = capture.step()?;
+            self.note_step(capture, step);
+            cycle.wrote |= step.wrote;
+            if !step.limited && !capture.needs_base() {
+                break;
+            }
+        }
+        if purpose != Purpose::Last {
+            self.checkpoint(capture, purpose)?;
+        }
+        if purpose == Purpose::Settle {
+            capture.pin_mut().drop_spare();
+            capture.write_record();
+        }
+        self.update_gauges(capture)?;
+        if let Some(watcher) = &self.shared.watcher {
+            self.arm(watcher, capture)?;
+        }
+        cycle.more = capture.has_news()?;
+        cycle.uncopied = capture.has_uncopied()?;
+        Ok(cycle)
+    }
+
+    fn note_step(&self, capture: &Capture, step: Step) {
+        if step.wrote {
+            add(&self.metrics.total_wal_bytes, step.wal_bytes);
+            tracing::debug!(system = "store", db = self.name, status = "ok", "db sync");
+            self.publish(capture.position());
+        }
+    }
+
+    pub(super) fn publish(&self, position: Option<Txid>) {
+        set(&self.metrics.txid, position.map_or(0, Txid::get));
+        self.position.send_if_modified(|known| {
+            let changed = *known != position;
+            *known = position;
+            changed
+        });
+    }
+
+    /// The rules of when a checkpoint is worth it, by the logical size of the WAL.
+    fn checkpoint(&self, capture: &mut Capture, purpose: Purpose) -> Result<()> {
+        let frames = capture.frames()?;
+        let least = self.settings.min_checkpoint_pages;
+        let truncate = self.settings.truncate_pages.is_some_and(|pages| frames >= pages);
+        let effort = if truncate {
+            tracing::info!(
+                system = "store",
+                db = self.name,
+                wal_size = capture.wal_offset(),
+                threshold = self.settings.truncate_pages,
+                "forcing truncate checkpoint"
+            );
+            Effort::Truncate
+        } else if frames >= least.saturating_mul(CLOSE_FACTOR) {
+            Effort::Close
+        } else if frames >= least || (purpose == Purpose::Settle && capture.has_uncopied()?) {
+            Effort::Open
+        } else {
+            // Somebody else may have copied everything: then the pin must not be in the way.
+            capture.rest()?;
+            return Ok(());
+        };
+        if frames == 0 || (effort == Effort::Open && !capture.has_uncopied()?) {
+            capture.rest()?;
+            return Ok(());
+        }
+        let report = capture.checkpoint(effort)?;
+        self.note_checkpoint(capture, &report);
+        Ok(())
+    }
+
+    fn note_checkpoint(&self, capture: &Capture, report: &Report) {
+        for (mode, result, duration) in &report.runs {
+            self.metrics.checkpoint(*mode, *duration);
+            tracing::debug!(
+                system = "store",
+                db = self.name,
+                mode = mode.as_str(),
+                result = format!(
+                    "{},{},{}",
+                    i32::from(result.busy), result.log, result.checkpointed
+                ),
+                "checkpoint"
+            );
+        }
+        for step in &report.steps {
+            self.note_step(capture, *step);
+        }
+        if let Some(held) = report.write_lock {
+            self.metrics.write_lock(held);
+            tracing::debug!(system = "store", db = self.name, ?held, "write lock held");
+        }
+    }
+
+    fn update_gauges(&self, capture: &Capture) -> Result<()> {
+        set(&self.metrics.database_size, capture.database_size()?);
+        set(&self.metrics.wal_size, capture.wal_offset());
+        Ok(())
+    }
+
+    /// Watches first, looks afterwards: what is written in between is seen by the look.
+    fn arm(&self, watcher: &Watcher, capture: &Capture) -> Result<()> {
+        watcher.arm_wal(capture.wal_path(), &self.signals);
+        // A checkpoint by the application matters only while there is something to copy.
+        if capture.has_uncopied()? {
+            watcher.arm_database(&self.settings.path, &self.signals);
+        }
+        Ok(())
+    }
+
+    /// Asks for a base image with a transaction above `above`.
+    pub(super) async fn demand_base(
+        self: &Arc<Self>,
+        above: Txid,
+        reason: &'static str,
+    ) -> Result<()> {
+        let inner = Arc::clone(self);
+        self.shared
+            .pool
+            .run(move || {
+                if let Some(capture) = inner.capture().as_mut() {
+                    capture.demand_base(reason, Some(above));
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn needs_reopening(error: &Error) -> bool {
+    match error {
+        Error::Replaced { .. } | Error::Sqlite { .. } | Error::WalIndex { .. } => true,
+        Error::Wal { .. } | Error::ShortPage { .. } => true,
+        Error::Context { source, .. } => needs_reopening(source),
+        _ => false,
+    }
+}
+
+/// How long to pause after so many errors in a row.
+pub(super) fn backoff(interval: Duration, errors: u32) -> Duration {
+    let least = interval.max(Duration::from_millis(10));
+    least
+        .saturating_mul(1 << errors.saturating_sub(1).min(16))
+        .min(crate::settings::defaults::MAX_BACKOFF)
+}

@@ -1,0 +1,87 @@
+//! Writes a snapshot of the whole database to a replica, while captures go on.
+//!
+//! A third connection holds a read transaction for as long as the snapshot is read: the WAL cannot
+//! be started anew and nothing behind it gets into the database file, so that WAL and file together
+//! stay the state of one transaction. Nothing is staged on the local disk.
+
+use std::sync::Arc;
+
+use litestream_storage::{Body, PutOptions};
+use ltx::{Encoder, Header, Level, Txid, TxidRange};
+
+use super::Inner;
+use crate::bridge::ChunkWriter;
+use crate::capture::{Frozen, encode_image};
+use crate::error::{Error, Result};
+use crate::replica::Replica;
+
+/// Writes a snapshot of the newest captured transaction and acknowledges it.
+///
+/// # Cost
+/// One upload of the whole database, compressed.
+pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Txid> {
+    let frozen = freeze(inner).await?;
+    let txid = frozen.txid();
+    let timestamp = frozen.timestamp();
+    let range = TxidRange { min: Txid::FIRST, max: txid };
+    let (writer, body) = ChunkWriter::new();
+    let encoding = inner.shared.slow_pool.run(move || encode(&frozen, range, writer));
+    let put = replica.store().put(
+        replica.layout().key(Level::SNAPSHOT, range),
+        Body::Stream(body),
+        PutOptions { timestamp: Some(timestamp.as_millis()), ..PutOptions::default() },
+    );
+    let (encoded, put) = tokio::join!(encoding, put);
+    // Why the upload failed matters more than that the encoder was cut off by it.
+    let meta = put?;
+    encoded?;
+    replica.note_file(Level::SNAPSHOT, range, meta.size, timestamp);
+    replica.acknowledge(txid);
+    tracing::info!(
+        system = "store", db = inner.name, replica = replica.kind(), %txid, size = meta.size,
+        "snapshot complete"
+    );
+    Ok(txid)
+}
+
+async fn freeze(inner: &Arc<Inner>) -> Result<Frozen> {
+    inner.capture_all().await?;
+    let owner = Arc::clone(inner);
+    let frozen = inner.shared.pool.run(move || match owner.capture().as_mut() {
+        Some(capture) => {
+            let frozen = capture.freeze();
+            owner.publish(capture.position());
+            frozen
+        }
+        None => Err(Error::NoPosition),
+    });
+    frozen.await
+}
+
+fn encode(frozen: &Frozen, range: TxidRange, mut writer: ChunkWriter) -> Result<()> {
+    let result = encode_into(frozen, range, &mut writer);
+    match result {
+        Ok(()) => writer.finish().map_err(|error| Error::io("upload snapshot of", frozen.path(), error)),
+        Err(error) => {
+            writer.fail(&error.to_string());
+            Err(error)
+        }
+    }
+}
+
+fn encode_into(frozen: &Frozen, range: TxidRange, writer: &mut ChunkWriter) -> Result<()> {
+    let fail = |source| Error::LtxStream { operation: "encode snapshot", source };
+    let (mut page, mut chunk) = (Vec::new(), Vec::new());
+    let header = frozen.describe(Header::new(
+        frozen.page_size(),
+        frozen.commit(),
+        range,
+        frozen.timestamp(),
+    ));
+    let mut encoder = Encoder::new(writer, header).map_err(fail)?;
+    encode_image(&frozen.pages(), frozen.commit(), &mut page, &mut chunk, |pgno, page| {
+        encoder.encode_page(pgno, page).map_err(fail)
+    })?;
+    encoder.finish().map_err(fail)?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! One replica of one database: where it is, what it holds, how far it has got.
+//!
+//! Invariant: the acknowledged transaction is only raised after the store has returned success for
+//! every file up to it.
+
+mod index;
+mod layout;
+mod upload;
+
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use litestream_storage::{ByteRange, ObjectStore};
+use ltx::{Level, Txid, TxidRange};
+use tokio::sync::{Notify, watch};
+
+pub use self::index::RemoteIndex;
+pub use self::layout::{Layout, RemoteFile};
+pub(crate) use self::upload::Need;
+use crate::error::{Error, Result};
+use crate::settings::ReplicaSettings;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Replica {
+    store: Arc<dyn ObjectStore>,
+    layout: Layout,
+    settings: ReplicaSettings,
+    index: Mutex<Option<RemoteIndex>>,
+    acknowledged: watch::Sender<Option<Txid>>,
+    /// Asks the upload loop to start at once, without regard to the sync interval.
+    pub(crate) hurry: Notify,
+    /// One upload, compaction or deletion pass at a time.
+    pub(crate) work: tokio::sync::Mutex<()>,
+}
+
+impl Replica {
+    /// A replica in `store`.
+    pub fn new(store: Arc<dyn ObjectStore>, layout: Layout, settings: ReplicaSettings) -> Self {
+        Self {
+            store,
+            layout,
+            settings,
+            index: Mutex::new(None),
+            acknowledged: watch::Sender::new(None),
+            hurry: Notify::new(),
+            work: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The store's type word: `file`, `s3`, ...
+    pub fn kind(&self) -> &'static str {
+        self.store.kind()
+    }
+
+    /// The object store itself.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// How keys are built.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &ReplicaSettings {
+        &self.settings
+    }
+
+    /// Newest transaction that is restorable from this replica, as far as this process knows.
+    pub fn acknowledged(&self) -> Option<Txid> {
+        *self.acknowledged.borrow()
+    }
+
+    /// Follows the acknowledged transaction.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Txid>> {
+        self.acknowledged.subscribe()
+    }
+
+    pub(crate) fn acknowledge(&self, txid: Txid) {
+        self.acknowledged.send_if_modified(|acknowledged| {
+            let newer = *acknowledged < Some(txid);
+            if newer {
+                *acknowledged = Some(txid);
+            }
+            newer
+        });
+    }
+
+    /// Lists the replica, unless what it holds is known.
+    pub(crate) async fn ensure_index(&self) -> Result<()> {
+        if self.known_index().is_some() {
+            return Ok(());
+        }
+        let index = RemoteIndex::load(&*self.store, self.layout, false).await?;
+        *self.known_index() = Some(index);
+        Ok(())
+    }
+
+    /// Asks the index, which must have been listed; it may have been thrown away meanwhile.
+    pub(crate) fn with_index<R>(&self, ask: impl FnOnce(&RemoteIndex) -> R) -> Result<R> {
+        let known = self.known_index();
+        known.as_ref().map(ask).ok_or(Error::Unlisted { kind: self.store.kind() })
+    }
+
+    /// Newest transaction on any level, `None` when not known or when there is none.
+    pub(crate) fn known_max(&self) -> Option<Txid> {
+        self.known_index().as_ref().and_then(RemoteIndex::max)
+    }
+
+    /// Runs `change` on the index, if it is known.
+    pub(crate) fn update_index(&self, change: impl FnOnce(&mut RemoteIndex)) {
+        if let Some(index) = self.known_index().as_mut() {
+            change(index);
+        }
+    }
+
+    /// Forgets what the replica holds: it is listed again before the next work.
+    pub(crate) fn forget_index(&self) {
+        *self.known_index() = None;
+    }
+
+    fn known_index(&self) -> MutexGuard<'_, Option<RemoteIndex>> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a part of one file.
+    pub(crate) async fn read(
+        &self,
+        level: Level,
+        range: TxidRange,
+        bytes: ByteRange,
+    ) -> Result<bytes::Bytes> {
+        let object = self.store.get(self.layout.key(level, range), bytes).await?;
+        Ok(object.into_bytes().await?)
+    }
+}

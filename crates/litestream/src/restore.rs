@@ -1,0 +1,162 @@
+//! Restores a database from a replica: plan, fetch, apply, verify.
+//!
+//! The files of the plan are applied newest first: a page is written once, by the newest file that
+//! has it, and every file is read to its end and verified. Memory is bounded by the settings and one
+//! bit per page. The output gets its name only after everything was verified and is durable; on any
+//! error nothing is left behind.
+
+mod apply;
+mod fetch;
+mod integrity;
+mod plan;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use litestream_storage::ObjectStore;
+use ltx::{Level, Timestamp, Txid};
+
+pub use self::integrity::IntegrityCheck;
+pub use self::plan::{RestorePlan, Target, plan};
+use crate::error::{Error, Result};
+use crate::files::{AllSteps, FileSteps, Files, Ownership, parent_of};
+use crate::replica::{Layout, RemoteFile, RemoteIndex};
+use crate::settings::defaults;
+
+/// How to restore.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// The file to create; it must not exist.
+    pub output: PathBuf,
+    /// Which state.
+    pub target: Target,
+    /// Files fetched at the same time.
+    pub parallelism: usize,
+    /// SQLite's check of the result.
+    pub integrity_check: IntegrityCheck,
+    /// Mode and owner of parent folders that have to be created.
+    pub ownership: Ownership,
+    /// The durability points, for tests.
+    pub steps: Arc<dyn FileSteps>,
+}
+
+impl RestoreOptions {
+    /// The latest state into `output`.
+    pub fn new(output: impl Into<PathBuf>) -> Self {
+        Self {
+            output: output.into(),
+            target: Target::Latest,
+            parallelism: defaults::RESTORE_PARALLELISM,
+            integrity_check: IntegrityCheck::None,
+            ownership: Ownership::default(),
+            steps: Arc::new(AllSteps),
+        }
+    }
+}
+
+/// A replica to read from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    store: Arc<dyn ObjectStore>,
+    layout: Layout,
+}
+
+impl Source {
+    /// The replica in `store`.
+    pub fn new(store: Arc<dyn ObjectStore>, layout: Layout) -> Self {
+        Self { store, layout }
+    }
+
+    /// The store's type word.
+    pub fn kind(&self) -> &'static str {
+        self.store.kind()
+    }
+
+    /// Lists the replica; with `timestamps` the creation times are exact.
+    pub async fn list(&self, timestamps: bool) -> Result<RemoteIndex> {
+        RemoteIndex::load(&*self.store, self.layout, timestamps).await
+    }
+
+    /// Files of one level in the order of their names.
+    pub async fn list_level(&self, level: Level) -> Result<Vec<RemoteFile>> {
+        use futures_util::TryStreamExt;
+        let prefix = self.layout.level_prefix(level);
+        let mut listing = self.store.list(prefix, litestream_storage::ListOptions::default());
+        let mut files = Vec::new();
+        while let Some(meta) = listing.try_next().await? {
+            files.extend(self.layout.parse(&meta));
+        }
+        Ok(files)
+    }
+
+    /// The creation times of the oldest and the newest file, `None` when there is no file.
+    pub async fn time_bounds(&self) -> Result<Option<(Timestamp, Timestamp)>> {
+        let index = self.list(false).await?;
+        let oldest = index.files().map(|file| file.created).min();
+        let newest = index.files().map(|file| file.created).max();
+        Ok(oldest.zip(newest))
+    }
+
+    /// Plans a restore with one listing.
+    pub async fn plan(&self, target: Target) -> Result<RestorePlan> {
+        let index = self.list(matches!(target, Target::Before(_))).await?;
+        plan(&index, target).map_err(|error| Error::Plan(Box::new(error)))
+    }
+}
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The state that was restored.
+    pub txid: Txid,
+    /// Size of the database in bytes.
+    pub size: u64,
+    /// Files that were read.
+    pub files: usize,
+}
+
+/// Restores a database; see the module.
+///
+/// # Errors
+/// The output is there already; the target is not available; the replica has a hole; a file is
+/// damaged; the store or the disk fails; the integrity check fails. No output is left then.
+///
+/// # Durability
+/// When this returns, content and name of the output are durable.
+pub async fn restore(source: &Source, options: RestoreOptions) -> Result<Restored> {
+    let plan = source.plan(options.target).await?;
+    restore_plan(source, &plan, options).await
+}
+
+/// As [`restore`], with a plan that was made before.
+pub async fn restore_plan(
+    source: &Source,
+    plan: &RestorePlan,
+    options: RestoreOptions,
+) -> Result<Restored> {
+    if options.output.try_exists().map_err(|error| Error::io("stat", &options.output, error))? {
+        return Err(Error::OutputExists { path: options.output });
+    }
+    plan.check_sizes()?;
+    let files = Files::new(Arc::clone(&options.steps));
+    files.create_directory(parent_of(&options.output), &options.ownership)?;
+    let fetched = fetch::start(source, plan, options.parallelism);
+    let (output, integrity) = (options.output.clone(), options.integrity_check);
+    let (txid, count) = (plan.txid(), plan.files().len());
+    let applied = tokio::task::spawn_blocking(move || {
+        let size = apply::apply(fetched, &options.output, &files)?;
+        integrity::check(&options.output, integrity)?;
+        Ok::<_, Error>(size)
+    });
+    let size = applied.await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Error::Closing { what: "restore" },
+    })??;
+    tracing::debug!(output = %output.display(), %txid, size, "restored");
+    Ok(Restored { txid, size, files: count })
+}
+
+/// The files beside a database that SQLite may create.
+pub fn sidecars(database: &Path) -> [PathBuf; 3] {
+    ["-wal", "-shm", "-journal"].map(|suffix| crate::capture::with_suffix(database, suffix))
+}
