@@ -84,11 +84,6 @@ impl Capture {
         self.ltx.position().map(|position| position.txid)
     }
 
-    /// Size of the pages of the database.
-    pub(crate) fn page_size(&self) -> PageSize {
-        self.page_size
-    }
-
     /// End of what is captured, as an offset in the WAL in bytes.
     pub(crate) fn wal_offset(&self) -> u64 {
         let frames = match self.tail {

@@ -18,12 +18,16 @@ pub use self::index::RemoteIndex;
 pub use self::layout::{Layout, RemoteFile};
 pub(crate) use self::upload::Need;
 use crate::error::{Error, Result};
+use crate::files::Ownership;
 use crate::settings::ReplicaSettings;
 
+/// Told of the database's mode and owner once they are known.
+type Adopt = dyn Fn(&Ownership) + Send + Sync;
+
 /// See the module.
-#[derive(Debug)]
 pub struct Replica {
     store: Arc<dyn ObjectStore>,
+    adopt: Option<Box<Adopt>>,
     layout: Layout,
     settings: ReplicaSettings,
     index: Mutex<Option<RemoteIndex>>,
@@ -39,12 +43,27 @@ impl Replica {
     pub fn new(store: Arc<dyn ObjectStore>, layout: Layout, settings: ReplicaSettings) -> Self {
         Self {
             store,
+            adopt: None,
             layout,
             settings,
             index: Mutex::new(None),
             acknowledged: watch::Sender::new(None),
             hurry: Notify::new(),
             work: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Calls `adopt` with the mode and owner of the database each time it is opened: files of a
+    /// replica on the same machine belong to whom the database belongs to.
+    #[must_use]
+    pub fn adopting(mut self, adopt: impl Fn(&Ownership) + Send + Sync + 'static) -> Self {
+        self.adopt = Some(Box::new(adopt));
+        self
+    }
+
+    pub(crate) fn adopt(&self, ownership: &Ownership) {
+        if let Some(adopt) = &self.adopt {
+            adopt(ownership);
         }
     }
 
@@ -134,5 +153,11 @@ impl Replica {
     ) -> Result<bytes::Bytes> {
         let object = self.store.get(self.layout.key(level, range), bytes).await?;
         Ok(object.into_bytes().await?)
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("store", &self.store).finish_non_exhaustive()
     }
 }

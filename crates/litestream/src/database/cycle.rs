@@ -8,6 +8,7 @@ use ltx::Txid;
 use super::Inner;
 use crate::capture::{Capture, CaptureSettings, Effort, Report, Step};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::Ownership;
 use crate::metrics::{add, nanoseconds, set};
 use crate::watcher::Watcher;
 
@@ -89,6 +90,9 @@ impl Inner {
             max_wal_bytes: self.settings.max_sync_wal_bytes,
         };
         let clock = Arc::clone(&self.shared.clock);
+        if let Ok(ownership) = Ownership::of_database(&self.settings.path) {
+            self.replicas.iter().for_each(|replica| replica.adopt(&ownership));
+        }
         let Some(mut capture) = Capture::open(settings, self.local.clone(), clock)? else {
             tracing::debug!(system = "store", db = self.name, "sync: no database found");
             return Ok(None);
