@@ -310,6 +310,37 @@ async fn a_parent_whose_sync_failed_is_synced_by_the_next_put() {
 }
 
 #[tokio::test]
+async fn so_is_one_above_the_root() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let script = Arc::new(Script::default());
+    let steps = Arc::clone(&script) as Arc<dyn FileSteps>;
+    let root = dir.path().join("new/root");
+    let store = FileStore::with_steps(root, FileModes::default(), steps);
+    script.plan(Broken {
+        step: FileStep::SyncParent,
+        after: false,
+        skip: 0,
+        error: EIO,
+    });
+    let put = store
+        .put(Key::from("object"), vec![1].into(), options())
+        .await;
+    put.expect_err("broken");
+    script.steps();
+    let put = store
+        .put(Key::from("object"), vec![1].into(), options())
+        .await;
+    put.expect("stored");
+    let steps = script.steps();
+    let expected = [
+        FileStep::SyncParent,
+        FileStep::CreateDir,
+        FileStep::SyncParent,
+    ];
+    assert!(steps.starts_with(&expected), "{steps:?}");
+}
+
+#[tokio::test]
 async fn a_full_disk_is_known_as_such() {
     #[cfg(target_os = "linux")]
     let errors = [ENOSPC, EDQUOT];

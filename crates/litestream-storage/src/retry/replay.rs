@@ -123,3 +123,40 @@ fn lock(recording: &Mutex<Recording>) -> MutexGuard<'_, Recording> {
         .lock()
         .expect("a source that panics ends the put with it")
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+
+    use super::Replay;
+    use crate::ErrorKind;
+
+    #[test]
+    fn a_reader_of_an_earlier_try_gets_nothing_more() {
+        let chunks = ["a", "b", "c"].map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())));
+        let replay = Replay::new(stream::iter(chunks).boxed(), 10);
+        let mut first = replay.stream();
+        let chunk = first
+            .try_next()
+            .now_or_never()
+            .expect("ready")
+            .expect("readable");
+        assert_eq!(chunk.expect("data"), "a");
+
+        let second = replay.stream();
+        let error = first
+            .try_next()
+            .now_or_never()
+            .expect("ready")
+            .expect_err("outdated");
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        let all: Vec<_> = second
+            .try_collect()
+            .now_or_never()
+            .expect("ready")
+            .expect("readable");
+        assert_eq!(all.concat(), b"abc");
+        assert!(replay.is_complete());
+    }
+}
