@@ -1,0 +1,19 @@
+//! The front end of the program `litestream`.
+//!
+//! A command goes through four steps, each in its own place: *parse* (`flags`), *plan* (checks
+//! and configuration, no effect), *run*, *print*. Nothing here knows how databases are replicated;
+//! that is the engine's work. The surface is that of Litestream v0.5.17: same command lines, same
+//! configuration files, same output.
+
+pub mod duration;
+pub mod env;
+pub mod flags;
+pub mod json;
+pub mod os_error;
+pub mod paths;
+pub mod quote;
+pub mod size;
+pub mod table;
+pub mod time;
+pub mod url;
+
