@@ -5,10 +5,12 @@
 //! that is the engine's work. The surface is that of Litestream v0.5.17: same command lines, same
 //! configuration files, same output.
 
+pub mod config;
 pub mod duration;
 pub mod env;
 pub mod flags;
 pub mod json;
+pub mod log;
 pub mod os_error;
 pub mod paths;
 pub mod quote;

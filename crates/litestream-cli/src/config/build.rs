@@ -1,0 +1,464 @@
+//! From the settings of a replica to a [`Replica`]: the rules of each type.
+
+use super::raw::RawReplica;
+use super::settings::ReplicaSettings;
+use super::target::{
+    AbsTarget, FileTarget, GsTarget, NatsTarget, OssTarget, Replica, SftpTarget, Target,
+    WebdavTarget,
+};
+use super::{DatabaseConfig, Location, defaults, s3_target};
+use crate::duration::Span;
+use crate::env::Env;
+use crate::paths;
+use crate::quote::quoted;
+use crate::url::{Url, UrlError, escape_fragment, escape_path};
+
+/// A database or replica that cannot be built as configured. The texts equal the reference's.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Neither `replica` nor `replicas`.
+    #[error("must specify replica for database")]
+    NoReplica,
+    /// Both `replica` and `replicas`.
+    #[error("cannot specify 'replica' and 'replicas' on a database")]
+    BothForms,
+    /// `path` holds a URL.
+    #[error("replica path cannot be a url, please use the 'url' field instead: {0}")]
+    PathIsUrl(String),
+    /// `age` is set.
+    #[error(
+        "age encryption is not currently supported, if you need encryption please revert back to \
+         Litestream v0.3.x"
+    )]
+    Age,
+    /// No such type.
+    #[error("unknown replica type in config: {}", quoted(.0))]
+    UnknownType(String),
+    /// Two ways of saying the same.
+    #[error("cannot specify url & {key} for {kind} replica")]
+    UrlAnd {
+        /// The key beside the URL.
+        key: &'static str,
+        /// The type word.
+        kind: &'static str,
+    },
+    /// A setting is missing.
+    #[error("{what} required for {kind} replica")]
+    Required {
+        /// What is missing.
+        what: &'static str,
+        /// The type word.
+        kind: &'static str,
+    },
+    /// A file replica without path.
+    #[error("file replica path required")]
+    FilePath,
+    /// A URL without scheme.
+    #[error("replica url scheme required: {0}")]
+    Scheme(String),
+    /// Text that is no URL.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// An S3 access point that cannot be read.
+    #[error("invalid s3 access point arn: {0}")]
+    Arn(String),
+    /// A query parameter that is no number.
+    #[error(
+        "invalid value for query parameter {}: {} (must be a positive integer)",
+        quoted(key),
+        quoted(value)
+    )]
+    QueryNumber {
+        /// Name of the parameter.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// The file with the customer key cannot be read.
+    #[error("cannot read sse-customer-key-path {}: {cause}", quoted(path))]
+    SseKey {
+        /// The path as configured.
+        path: String,
+        /// Why.
+        cause: String,
+    },
+    /// One half of a client certificate.
+    #[error("client-cert and client-key must both be specified for mutual TLS authentication")]
+    HalfCertificate,
+    /// A NATS object store has no folders for several databases.
+    #[error("nats replica cannot be used with 'dir': its databases would overwrite each other")]
+    NatsDirectory,
+    /// More levels than there can be.
+    #[error("cannot open store: compaction level cannot exceed {0}")]
+    TooManyLevels(usize),
+    /// `min-checkpoint-page-count` is not positive.
+    #[error("cannot open store: minimum checkpoint page count required")]
+    CheckpointPageCount,
+    /// This program was built without the code for this type.
+    #[error("replica type {} is not available in this build", quoted(.0))]
+    NotAvailable(&'static str),
+}
+
+impl DatabaseConfig {
+    /// Builds the replicas of a database file: one, or several in the order of the file. Of a
+    /// folder, the part that its databases share.
+    pub fn replicas(&self, env: &Env) -> Result<Vec<Replica>, BuildError> {
+        match self.location {
+            Location::File(_) => self
+                .replica_settings()?
+                .iter()
+                .map(|replica| build(env, replica))
+                .collect(),
+            Location::Directory(_) => self.replicas_below(env, ""),
+        }
+    }
+}
+
+impl Replica {
+    /// Refuses types that this program cannot open.
+    pub fn ensure_available(&self) -> Result<(), BuildError> {
+        match &self.target {
+            Target::File(_) => Ok(()),
+            other => Err(BuildError::NotAvailable(other.kind())),
+        }
+    }
+}
+
+/// The replica that a URL on the command line names, with default settings.
+pub fn replica_from_url(env: &Env, url: &str) -> Result<Replica, BuildError> {
+    build(
+        env,
+        &RawReplica {
+            url: Some(url.to_owned()),
+            ..RawReplica::default()
+        },
+    )
+}
+
+pub(super) fn build(env: &Env, raw: &RawReplica) -> Result<Replica, BuildError> {
+    let path = raw.path.clone().unwrap_or_default();
+    if paths::is_url(&path) {
+        return Err(BuildError::PathIsUrl(path));
+    }
+    let settings = &raw.settings;
+    if !settings.age.identities.is_empty() || !settings.age.recipients.is_empty() {
+        return Err(BuildError::Age);
+    }
+    let url = match raw.url.as_deref().filter(|url| !url.is_empty()) {
+        Some(text) => Some(parse_url(text)?),
+        None => None,
+    };
+    let word = match (&url, raw.kind.as_deref()) {
+        (Some(url), _) if url.scheme == "webdavs" => "webdav",
+        (Some(url), _) => url.scheme.as_str(),
+        (None, None | Some("")) => "file",
+        (None, Some(kind)) => kind,
+    };
+    let source = Source {
+        env,
+        settings,
+        path,
+        url: url.as_ref(),
+    };
+    let target = match word {
+        "file" => Target::File(source.file()?),
+        "s3" => Target::S3(s3_target::build(&source)?),
+        "gs" => Target::Gs(source.gs()?),
+        "abs" => Target::Abs(source.abs()?),
+        "sftp" => Target::Sftp(source.sftp()?),
+        "webdav" => Target::Webdav(source.webdav()?),
+        "nats" => Target::Nats(source.nats()?),
+        "oss" => Target::Oss(source.oss()?),
+        other => return Err(BuildError::UnknownType(other.to_owned())),
+    };
+    let batch = settings
+        .max_sync_ltx_files
+        .map_or(Some(defaults::MAX_SYNC_LTX_FILES), |count| {
+            usize::try_from(count).ok().filter(|count| *count > 0)
+        });
+    Ok(Replica {
+        name: raw.name.clone().filter(|name| !name.is_empty()),
+        sync_interval: span(settings.sync_interval, defaults::SYNC_INTERVAL),
+        max_sync_ltx_files: batch,
+        auto_recover: settings.auto_recover.unwrap_or(false),
+        target,
+    })
+}
+
+/// Parses a replica URL; S3 access points have a form of their own.
+fn parse_url(text: &str) -> Result<Url, BuildError> {
+    if let Some(arn) = s3_target::access_point(text)? {
+        return Ok(arn);
+    }
+    let url = Url::parse(text)?;
+    if url.scheme.is_empty() {
+        return Err(BuildError::Scheme(text.to_owned()));
+    }
+    Ok(url)
+}
+
+/// The value, or a default when it is absent or negative.
+fn span(value: Option<Span>, default: std::time::Duration) -> std::time::Duration {
+    value.and_then(Span::to_std).unwrap_or(default)
+}
+
+/// What a replica is built from.
+pub(super) struct Source<'a> {
+    pub(super) env: &'a Env,
+    pub(super) settings: &'a ReplicaSettings,
+    /// The key `path`; empty when absent.
+    pub(super) path: String,
+    pub(super) url: Option<&'a Url>,
+}
+
+impl Source<'_> {
+    /// Refuses `path` and another key beside a URL.
+    pub(super) fn exclude(
+        &self,
+        kind: &'static str,
+        key: &'static str,
+        value: Option<&String>,
+    ) -> Result<(), BuildError> {
+        if self.url.is_some() && !self.path.is_empty() {
+            return Err(BuildError::UrlAnd { key: "path", kind });
+        }
+        if self.url.is_some() && value.is_some() {
+            return Err(BuildError::UrlAnd { key, kind });
+        }
+        Ok(())
+    }
+
+    /// The path inside a bucket: that of the URL without leading slash, else the key verbatim.
+    ///
+    /// No path at all in the URL gives `.`: existing replicas are laid out like that.
+    pub(super) fn object_path(&self) -> String {
+        self.url.map_or_else(
+            || self.path.clone(),
+            |url| {
+                let clean = paths::clean(&url.path);
+                clean.strip_prefix('/').unwrap_or(&clean).to_owned()
+            },
+        )
+    }
+
+    /// Bucket and path of types whose URL host is the bucket.
+    fn bucket(&self, kind: &'static str) -> Result<(String, String), BuildError> {
+        self.exclude(kind, "bucket", self.settings.bucket.as_ref())?;
+        let bucket = match self.url {
+            Some(url) => url.host.clone(),
+            None => self.settings.bucket.clone().unwrap_or_default(),
+        };
+        if bucket.is_empty() {
+            return Err(BuildError::Required {
+                what: "bucket",
+                kind,
+            });
+        }
+        Ok((bucket, self.object_path()))
+    }
+
+    fn file(&self) -> Result<FileTarget, BuildError> {
+        self.exclude("file", "path", None)?;
+        let path = match self.url {
+            Some(url) => file_path(url),
+            None if self.path.is_empty() => return Err(BuildError::FilePath),
+            None => self.path.clone(),
+        };
+        Ok(FileTarget {
+            path: paths::expand(self.env, &path),
+        })
+    }
+
+    fn gs(&self) -> Result<GsTarget, BuildError> {
+        let (bucket, path) = self.bucket("gs")?;
+        Ok(GsTarget { bucket, path })
+    }
+
+    fn abs(&self) -> Result<AbsTarget, BuildError> {
+        let (bucket, path) = self.bucket("abs")?;
+        let settings = self.settings;
+        let in_url = self
+            .url
+            .and_then(|url| url.user.as_ref())
+            .map(|(name, _)| name.clone());
+        Ok(AbsTarget {
+            account_name: settings.account_name.clone().or(in_url).unwrap_or_default(),
+            account_key: settings.account_key.clone(),
+            sas_token: settings.sas_token.clone(),
+            bucket,
+            path,
+            endpoint: settings.endpoint.clone(),
+        })
+    }
+
+    fn sftp(&self) -> Result<SftpTarget, BuildError> {
+        self.exclude("sftp", "host", self.settings.host.as_ref())?;
+        let settings = self.settings;
+        let in_url = self
+            .url
+            .and_then(|url| url.user.clone())
+            .unwrap_or_default();
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        let (host, path) = match self.url {
+            Some(url) => (url.host.clone(), url.path.clone()),
+            None => (settings.host.clone().unwrap_or_default(), self.path.clone()),
+        };
+        if host.is_empty() {
+            return Err(BuildError::Required {
+                what: "host",
+                kind: "sftp",
+            });
+        }
+        let user = settings.user.clone().or_else(|| given(in_url.0));
+        Ok(SftpTarget {
+            host,
+            user: user.ok_or(BuildError::Required {
+                what: "user",
+                kind: "sftp",
+            })?,
+            password: settings.password.clone().or(in_url.1),
+            path,
+            key_path: settings.key_path.clone(),
+            host_key: settings.host_key.clone(),
+            concurrent_writes: settings.concurrent_writes.unwrap_or(true),
+        })
+    }
+
+    fn webdav(&self) -> Result<WebdavTarget, BuildError> {
+        self.exclude("webdav", "webdav-url", self.settings.webdav_url.as_ref())?;
+        let settings = self.settings;
+        let in_url = self.url.and_then(|url| url.user.clone());
+        let (user, password) = in_url.map_or((None, None), |(user, word)| (Some(user), word));
+        let (address, path) = match self.url {
+            Some(url) if url.host.is_empty() => (None, String::new()),
+            Some(url) => {
+                let scheme = if url.scheme == "webdavs" {
+                    "https"
+                } else {
+                    "http"
+                };
+                (Some(format!("{scheme}://{}", url.host)), url.path.clone())
+            }
+            None => (settings.webdav_url.clone(), self.path.clone()),
+        };
+        Ok(WebdavTarget {
+            url: address.ok_or(BuildError::Required {
+                what: "webdav-url",
+                kind: "webdav",
+            })?,
+            username: settings.webdav_username.clone().or(user),
+            password: settings.webdav_password.clone().or(password),
+            path,
+        })
+    }
+
+    fn nats(&self) -> Result<NatsTarget, BuildError> {
+        let settings = self.settings;
+        let (url, in_url) = self.url.map_or_else(
+            || (String::new(), String::new()),
+            |url| {
+                let address = if url.host.is_empty() {
+                    String::new()
+                } else {
+                    format!("nats://{}", url.host)
+                };
+                (address, url.path.trim_matches('/').to_owned())
+            },
+        );
+        let bucket = if in_url.is_empty() {
+            settings.bucket.clone().unwrap_or_default()
+        } else {
+            in_url
+        };
+        if bucket.is_empty() && self.url.is_none() {
+            return Err(BuildError::Required {
+                what: "bucket",
+                kind: "NATS",
+            });
+        }
+        let client_certificate = match (&settings.client_cert, &settings.client_key) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            _ => return Err(BuildError::HalfCertificate),
+        };
+        Ok(NatsTarget {
+            url,
+            bucket,
+            jwt: settings.jwt.clone(),
+            seed: settings.seed.clone(),
+            creds: settings.creds.clone(),
+            nkey: settings.nkey.clone(),
+            username: settings.username.clone(),
+            password: settings.password.clone(),
+            token: settings.token.clone(),
+            tls: settings.tls.unwrap_or(false),
+            root_cas: settings.root_cas.clone(),
+            client_certificate,
+            max_reconnects: settings
+                .max_reconnects
+                .unwrap_or(defaults::NATS_MAX_RECONNECTS),
+            reconnect_wait: span(settings.reconnect_wait, defaults::NATS_RECONNECT_WAIT),
+            timeout: span(settings.timeout, defaults::NATS_TIMEOUT),
+        })
+    }
+
+    fn oss(&self) -> Result<OssTarget, BuildError> {
+        let (host, path) = self.bucket("oss")?;
+        let settings = self.settings;
+        let (bucket, in_url) = match self.url {
+            Some(_) => oss_host(&host),
+            None => (host, None),
+        };
+        let region = settings.region.clone().or(in_url);
+        let concurrency = settings
+            .concurrency
+            .and_then(|count| usize::try_from(count).ok());
+        Ok(OssTarget {
+            access_key_id: settings.access_key_id.clone(),
+            secret_access_key: settings.secret_access_key.clone(),
+            bucket,
+            path,
+            region: region.unwrap_or_else(|| defaults::OSS_REGION.into()),
+            endpoint: settings.endpoint.as_deref().map(s3_target::with_https),
+            part_size: settings
+                .part_size
+                .map_or(defaults::PART_SIZE, |size| size.0),
+            concurrency: concurrency
+                .filter(|count| *count > 0)
+                .unwrap_or(defaults::OSS_CONCURRENCY),
+        })
+    }
+}
+
+/// The folder that a file URL names: decoded, encoded again, fragment kept, query dropped.
+///
+/// That the folder name is percent-encoded is how existing replicas are laid out.
+fn file_path(url: &Url) -> String {
+    if !url.opaque.is_empty() {
+        return url.opaque.clone();
+    }
+    let mut path = if url.host.is_empty() {
+        escape_path(&url.path)
+    } else {
+        format!("//{}{}", url.host, escape_path(&url.path))
+    };
+    if !url.fragment.is_empty() {
+        path.push('#');
+        path.push_str(&escape_fragment(&url.fragment));
+    }
+    path
+}
+
+/// Bucket and region of `BUCKET.oss-REGION[-internal].aliyuncs.com`.
+fn oss_host(host: &str) -> (String, Option<String>) {
+    let parts = host
+        .strip_suffix(".aliyuncs.com")
+        .and_then(|rest| rest.split_once(".oss-"));
+    match parts {
+        None => (host.to_owned(), None),
+        Some((bucket, region)) => {
+            let region = region.strip_suffix("-internal").unwrap_or(region);
+            (bucket.to_owned(), Some(region.to_owned()))
+        }
+    }
+}

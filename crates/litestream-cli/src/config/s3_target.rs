@@ -1,0 +1,455 @@
+//! S3 replicas: buckets, endpoints and the habits of providers.
+
+use super::build::{BuildError, Source};
+use super::defaults;
+use crate::os_error;
+use crate::paths;
+use crate::url::Url;
+
+/// A bucket of S3 or of something that speaks its protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration"
+)]
+pub struct S3Target {
+    /// Access key; with the secret it takes precedence over the environment.
+    pub access_key_id: Option<String>,
+    /// Secret of the access key.
+    pub secret_access_key: Option<String>,
+    /// Bucket, or the ARN of an access point.
+    pub bucket: String,
+    /// Prefix of keys, verbatim.
+    pub path: String,
+    /// Region; `None`: ask for the bucket's location, or the default with an endpoint.
+    pub region: Option<String>,
+    /// Address of the service, with scheme; `None`: AWS.
+    pub endpoint: Option<String>,
+    /// Bucket in the path instead of the host name.
+    pub force_path_style: bool,
+    /// Do not verify certificates.
+    pub skip_verify: bool,
+    /// Sign the body.
+    pub sign_payload: bool,
+    /// Content-MD5 on deletion of many objects.
+    pub require_content_md5: bool,
+    /// Sign the Accept-Encoding header.
+    pub sign_accept_encoding: bool,
+    /// Send `X-Tigris-Consistent: true`.
+    pub consistent_header: bool,
+    /// Storage class of new objects.
+    pub storage_class: Option<String>,
+    /// Size of upload parts in bytes.
+    pub part_size: u64,
+    /// Parts uploaded at a time.
+    pub concurrency: usize,
+    /// Algorithm of the customer key.
+    pub sse_customer_algorithm: String,
+    /// Customer key, base64.
+    pub sse_customer_key: Option<String>,
+    /// Key of the provider's key service.
+    pub sse_kms_key_id: Option<String>,
+}
+
+/// What the host of an S3 URL stands for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct HostForm {
+    bucket: String,
+    region: Option<String>,
+    endpoint: Option<String>,
+    path_style: bool,
+}
+
+const ARN_PREFIX: &str = "s3://arn:";
+const ACCESS_POINT: &str = ":accesspoint/";
+
+/// Reads `s3://ARN[/KEY][?QUERY]`; `None` when the text has another form.
+pub(super) fn access_point(text: &str) -> Result<Option<Url>, BuildError> {
+    if !text
+        .get(..ARN_PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(ARN_PREFIX))
+    {
+        return Ok(None);
+    }
+    let (arn, query) = text["s3://".len()..]
+        .split_once('?')
+        .unwrap_or((&text["s3://".len()..], ""));
+    let invalid = || BuildError::Arn(arn.to_owned());
+    let marker = arn
+        .to_ascii_lowercase()
+        .find(ACCESS_POINT)
+        .ok_or_else(invalid)?;
+    let name_at = marker + ACCESS_POINT.len();
+    let end = arn[name_at..]
+        .find('/')
+        .map_or(arn.len(), |at| name_at + at);
+    if end == name_at {
+        return Err(invalid());
+    }
+    let mut url = Url::of_query("s3", query);
+    arn[..end].clone_into(&mut url.host);
+    let key = paths::clean(&format!("/{}", &arn[end..]));
+    url.path = key;
+    Ok(Some(url))
+}
+
+/// Builds an S3 replica from its keys and its URL; keys win but for `skipVerify`.
+pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
+    let settings = source.settings;
+    source.exclude("s3", "bucket", settings.bucket.as_ref())?;
+    let host = source
+        .url
+        .map_or_else(HostForm::default, |url| host_form(&url.host));
+    let query = source.url.map(Query);
+    let text = |names: &[&str]| query.as_ref().and_then(|query| query.text(names));
+    let flag = |names: &[&str]| text(names).map(|value| is_true(&value));
+    let number = |names: &[&str]| query.as_ref().map_or(Ok(None), |query| query.number(names));
+
+    let in_query = text(&["endpoint"]).map(|endpoint| with_scheme(&endpoint));
+    let style_in_query = text(&["forcePathStyle"]).map(|value| value == "true");
+    let implied_style = style_in_query.unwrap_or_else(|| in_query.is_some() || host.path_style);
+    let in_key = settings.endpoint.as_deref().map(with_https);
+    let has_endpoint_key = in_key.is_some();
+    let endpoint = in_key.or(in_query).or(host.endpoint);
+    let provider = Provider::of(endpoint.as_deref().unwrap_or_default());
+
+    let mut force_path_style = match settings.force_path_style {
+        Some(true) => true,
+        Some(false) => implied_style,
+        None => implied_style || has_endpoint_key,
+    };
+    if provider.wants_path_style() && settings.force_path_style.is_none() {
+        force_path_style = true;
+    }
+    let bucket = match source.url {
+        Some(_) => host.bucket,
+        None => settings.bucket.clone().unwrap_or_default(),
+    };
+    if bucket.is_empty() {
+        return Err(BuildError::Required {
+            what: "bucket",
+            kind: "s3",
+        });
+    }
+    let concurrency = settings
+        .concurrency
+        .and_then(|count| u64::try_from(count).ok());
+    let concurrency = match concurrency.filter(|count| *count > 0) {
+        Some(count) => Some(count),
+        None => number(&["concurrency"])?,
+    };
+    let part_size = match settings
+        .part_size
+        .map(|size| size.0)
+        .filter(|size| *size > 0)
+    {
+        Some(size) => Some(size),
+        None => number(&["partSize", "part-size"])?,
+    };
+    let accept_encoding = settings
+        .sign_accept_encoding
+        .or_else(|| flag(&["signAcceptEncoding", "sign-accept-encoding"]));
+    Ok(S3Target {
+        access_key_id: settings.access_key_id.clone(),
+        secret_access_key: settings.secret_access_key.clone(),
+        path: source.object_path(),
+        region: settings
+            .region
+            .clone()
+            .or_else(|| text(&["region"]))
+            .or(host.region)
+            .or_else(|| {
+                arn_region(&bucket)
+                    .or_else(|| endpoint.is_some().then(|| defaults::S3_REGION.into()))
+            }),
+        bucket,
+        endpoint,
+        force_path_style,
+        skip_verify: text(&["skipVerify"])
+            .map_or(settings.skip_verify == Some(true), |value| value == "true"),
+        sign_payload: settings
+            .sign_payload
+            .or_else(|| flag(&["signPayload", "sign-payload"]))
+            .unwrap_or(true),
+        require_content_md5: settings
+            .require_content_md5
+            .or_else(|| flag(&["requireContentMD5", "require-content-md5"]))
+            .unwrap_or(provider != Provider::Tigris),
+        sign_accept_encoding: accept_encoding.unwrap_or(true) && provider != Provider::Google,
+        consistent_header: provider == Provider::Tigris,
+        storage_class: settings
+            .storage_class
+            .clone()
+            .or_else(|| text(&["storageClass", "storage-class"])),
+        part_size: part_size.unwrap_or(defaults::PART_SIZE),
+        concurrency: concurrency
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(if provider == Provider::R2 {
+                defaults::R2_CONCURRENCY
+            } else {
+                defaults::S3_CONCURRENCY
+            }),
+        sse_customer_algorithm: settings
+            .sse_customer_algorithm
+            .clone()
+            .unwrap_or_else(|| defaults::SSE_ALGORITHM.into()),
+        sse_customer_key: customer_key(source)?,
+        sse_kms_key_id: settings.sse_kms_key_id.clone(),
+    })
+}
+
+/// The customer key: from its file when there is one, else from its key.
+fn customer_key(source: &Source<'_>) -> Result<Option<String>, BuildError> {
+    let Some(configured) = &source.settings.sse_customer_key_path else {
+        return Ok(source.settings.sse_customer_key.clone());
+    };
+    let path = match (configured.strip_prefix('~'), source.env.var("HOME")) {
+        (Some(below), Some(home)) => format!("{home}{below}"),
+        _ => configured.clone(),
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| BuildError::SseKey {
+        path: configured.clone(),
+        cause: os_error::describe("open", path.as_ref(), &error),
+    })?;
+    Ok(Some(text.trim().to_owned()))
+}
+
+/// The region of an access point: its fourth colon-separated field after the first.
+fn arn_region(bucket: &str) -> Option<String> {
+    if !bucket.to_ascii_lowercase().starts_with("arn:") {
+        return None;
+    }
+    bucket
+        .split(':')
+        .nth(3)
+        .filter(|region| !region.is_empty())
+        .map(str::to_owned)
+}
+
+struct Query<'a>(&'a Url);
+
+impl Query<'_> {
+    /// The first value that is not empty among several spellings of a name.
+    fn text(&self, names: &[&str]) -> Option<String> {
+        names
+            .iter()
+            .filter_map(|name| self.0.query(name))
+            .find(|value| !value.is_empty())
+            .map(str::to_owned)
+    }
+
+    fn number(&self, names: &[&str]) -> Result<Option<u64>, BuildError> {
+        for name in names {
+            if let Some(value) = self.0.query(name).filter(|value| !value.is_empty()) {
+                let number = value
+                    .parse::<i64>()
+                    .ok()
+                    .and_then(|n| u64::try_from(n).ok());
+                return number
+                    .filter(|number| *number > 0)
+                    .map(Some)
+                    .ok_or_else(|| BuildError::QueryNumber {
+                        key: (*name).to_owned(),
+                        value: value.to_owned(),
+                    });
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "true" | "1" | "t" | "yes"
+    )
+}
+
+/// Reads the host of an S3 URL; the first form that fits wins.
+fn host_form(host: &str) -> HostForm {
+    if host.to_ascii_lowercase().starts_with("arn:") {
+        return HostForm {
+            bucket: host.into(),
+            ..HostForm::default()
+        };
+    }
+    if host.contains(':') && !host.contains(".com") {
+        return match host.split_once('.') {
+            Some((bucket, rest)) => HostForm {
+                bucket: bucket.into(),
+                region: Some(defaults::S3_REGION.into()),
+                endpoint: Some(format!("http://{rest}")),
+                path_style: true,
+            },
+            None => HostForm {
+                endpoint: Some(format!("http://{host}")),
+                path_style: true,
+                ..HostForm::default()
+            },
+        };
+    }
+    provider_host(host).unwrap_or_else(|| HostForm {
+        bucket: host.into(),
+        ..HostForm::default()
+    })
+}
+
+fn provider_host(host: &str) -> Option<HostForm> {
+    let labels: Vec<&str> = host.split('.').collect();
+    let owned = |text: &str| Some(text.to_owned());
+    match labels.as_slice() {
+        [bucket @ .., "s3", "amazonaws", "com"] if !bucket.is_empty() => Some(HostForm {
+            bucket: bucket.join("."),
+            ..HostForm::default()
+        }),
+        [bucket @ .., "s3", region, "amazonaws", "com"] if !bucket.is_empty() => Some(HostForm {
+            bucket: bucket.join("."),
+            region: owned(region),
+            ..HostForm::default()
+        }),
+        [bucket @ .., region, "digitaloceanspaces", "com"] => Some(HostForm {
+            bucket: bucket.join("."),
+            region: owned(region),
+            endpoint: Some(format!("https://{region}.digitaloceanspaces.com")),
+            path_style: false,
+        }),
+        [bucket @ .., "s3", region, "backblazeb2", "com"] => Some(HostForm {
+            bucket: bucket.join("."),
+            region: owned(region),
+            endpoint: Some(format!("https://s3.{region}.backblazeb2.com")),
+            path_style: true,
+        }),
+        [bucket @ .., "s3", "filebase", "com"] => Some(HostForm {
+            bucket: bucket.join("."),
+            endpoint: owned("https://s3.filebase.com"),
+            ..HostForm::default()
+        }),
+        [bucket @ .., "s3", region, "scw", "cloud"] => Some(HostForm {
+            bucket: bucket.join("."),
+            region: owned(region),
+            endpoint: Some(format!("https://s3.{region}.scw.cloud")),
+            path_style: false,
+        }),
+        _ => None,
+    }
+}
+
+/// Adds the scheme to the endpoint parameter of a URL: local hosts are spoken to without TLS.
+fn with_scheme(endpoint: &str) -> String {
+    if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
+        endpoint.to_owned()
+    } else if is_local(endpoint) {
+        format!("http://{endpoint}")
+    } else {
+        format!("https://{endpoint}")
+    }
+}
+
+/// Adds `https://` to an endpoint key that has no scheme, local hosts included.
+pub(super) fn with_https(endpoint: &str) -> String {
+    if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
+        endpoint.to_owned()
+    } else {
+        format!("https://{endpoint}")
+    }
+}
+
+fn is_local(endpoint: &str) -> bool {
+    const PREFIXES: [&str; 9] = [
+        "192.168.", "10.", "172.16.", "172.17.", "172.18.", "172.19.", "172.2", "172.30.",
+        "172.31.",
+    ];
+    let host = endpoint.split(['/', ':']).next().unwrap_or_default();
+    matches!(host, "localhost" | "127.0.0.1")
+        || PREFIXES.iter().any(|prefix| host.starts_with(prefix))
+        || [".local", ".localhost"]
+            .iter()
+            .any(|suffix| host.ends_with(suffix))
+}
+
+/// Services with habits of their own, told apart by the endpoint's host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Provider {
+    Other,
+    Tigris,
+    R2,
+    Backblaze,
+    Filebase,
+    Supabase,
+    MinioLike,
+    Google,
+}
+
+impl Provider {
+    fn of(endpoint: &str) -> Self {
+        let host = host_of(endpoint);
+        let ends = |suffix: &str| host.ends_with(suffix);
+        if host == "fly.storage.tigris.dev" || host == "t3.storage.dev" {
+            Self::Tigris
+        } else if ends(".r2.cloudflarestorage.com") {
+            Self::R2
+        } else if ends(".backblazeb2.com") {
+            Self::Backblaze
+        } else if host == "s3.filebase.com" {
+            Self::Filebase
+        } else if ends(".supabase.co") {
+            Self::Supabase
+        } else if is_google(&host) {
+            Self::Google
+        } else if host.contains(':') && !KNOWN_HOSTS.iter().any(|known| host.contains(known)) {
+            Self::MinioLike
+        } else {
+            Self::Other
+        }
+    }
+
+    fn wants_path_style(self) -> bool {
+        matches!(
+            self,
+            Self::Backblaze | Self::Filebase | Self::Supabase | Self::MinioLike
+        )
+    }
+}
+
+/// A port at one of these does not make a host look like `MinIO`.
+const KNOWN_HOSTS: [&str; 9] = [
+    ".amazonaws.com",
+    ".digitaloceanspaces.com",
+    ".backblazeb2.com",
+    ".filebase.com",
+    ".scw.cloud",
+    ".r2.cloudflarestorage.com",
+    "tigris.dev",
+    "t3.storage.dev",
+    ".supabase.co",
+];
+
+/// The host of an endpoint, lower case, port kept; empty when it holds user information.
+fn host_of(endpoint: &str) -> String {
+    let rest = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, rest)| rest);
+    let host = rest
+        .split(['/', '?'])
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_lowercase();
+    if host.contains('@') {
+        String::new()
+    } else {
+        host
+    }
+}
+
+/// True for the storage service of Google Cloud, not for its other services or bucket hosts.
+fn is_google(host: &str) -> bool {
+    let host = host.split(':').next().unwrap_or_default();
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let labels: Vec<&str> = host.split('.').collect();
+    if !host.ends_with(".googleapis.com") || labels.len() < 3 || labels.contains(&"") {
+        return false;
+    }
+    let names_storage = |label: &str| label.split('-').any(|segment| segment == "storage");
+    names_storage(labels[0]) && (labels.len() == 3 || !names_storage(labels[1]))
+}
