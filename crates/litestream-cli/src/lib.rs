@@ -5,12 +5,18 @@
 //! that is the engine's work. The surface is that of Litestream v0.5.17: same command lines, same
 //! configuration files, same output.
 
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod context;
+pub mod control;
 pub mod duration;
 pub mod env;
+pub mod error;
 pub mod flags;
 pub mod json;
 pub mod log;
+pub mod ltx_files;
 pub mod os_error;
 pub mod paths;
 pub mod quote;
@@ -19,3 +25,4 @@ pub mod table;
 pub mod time;
 pub mod url;
 
+pub use cli::main;
