@@ -2,6 +2,7 @@
 
 mod http;
 mod response;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 

@@ -2,7 +2,7 @@
 //!
 //! A command goes through four steps, each in its own place: *parse* (`flags`), *plan* (checks
 //! and configuration, no effect), *run*, *print*. Nothing here knows how databases are replicated;
-//! that is the engine's work. The surface is that of Litestream v0.5.17: same command lines, same
+//! that is the work of the crate `litestream`. The surface is that of Litestream v0.5.17: same command lines, same
 //! configuration files, same output.
 
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 pub mod control;
 pub mod duration;
+mod engine;
 pub mod env;
 pub mod error;
 pub mod flags;

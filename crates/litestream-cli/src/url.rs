@@ -186,3 +186,8 @@ fn parse_query(query: &str) -> Vec<(String, String)> {
         })
         .collect()
 }
+
+/// Decodes the value of a query parameter; a malformed one is taken as it stands.
+pub(crate) fn decode_query(value: &str) -> String {
+    unescape_query(value).unwrap_or_else(|| value.to_owned())
+}

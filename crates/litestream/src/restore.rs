@@ -26,8 +26,11 @@ use crate::settings::defaults;
 /// How to restore.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// The file to create; it must not exist.
+    /// The file to create.
     pub output: PathBuf,
+    /// Replace an output that is there, and remove what SQLite left beside it, once the new one is
+    /// complete and verified. Without it an output that is there is an error.
+    pub replace: bool,
     /// Which state.
     pub target: Target,
     /// Files fetched at the same time.
@@ -45,6 +48,7 @@ impl RestoreOptions {
     pub fn new(output: impl Into<PathBuf>) -> Self {
         Self {
             output: output.into(),
+            replace: false,
             target: Target::Latest,
             parallelism: defaults::RESTORE_PARALLELISM,
             integrity_check: IntegrityCheck::None,
@@ -134,8 +138,13 @@ pub async fn restore_plan(
     plan: &RestorePlan,
     options: RestoreOptions,
 ) -> Result<Restored> {
-    if options.output.try_exists().map_err(|error| Error::io("stat", &options.output, error))? {
-        return Err(Error::OutputExists { path: options.output });
+    if !options.replace {
+        let present = std::iter::once(options.output.clone()).chain(sidecars(&options.output));
+        for path in present {
+            if path.try_exists().map_err(|error| Error::io("stat", &path, error))? {
+                return Err(Error::OutputExists { path });
+            }
+        }
     }
     plan.check_sizes()?;
     let files = Files::new(Arc::clone(&options.steps));
@@ -144,7 +153,7 @@ pub async fn restore_plan(
     let (output, integrity) = (options.output.clone(), options.integrity_check);
     let (txid, count) = (plan.txid(), plan.files().len());
     let applied = tokio::task::spawn_blocking(move || {
-        let size = apply::apply(fetched, &options.output, &files)?;
+        let size = apply::apply(fetched, &options.output, &files, options.replace)?;
         integrity::check(&options.output, integrity)?;
         Ok::<_, Error>(size)
     });

@@ -1,7 +1,9 @@
 //! `replicate`: the daemon, and with `-once` a single sync of everything.
 
+mod child;
 mod exec;
 mod run;
+mod signals;
 
 pub use run::execute;
 
@@ -102,9 +104,40 @@ pub enum ReplicateError {
     /// The command line of the child cannot be split.
     #[error("cannot parse exec command: {0}")]
     Exec(#[from] exec::SplitError),
-    /// The program has no engine.
-    #[error("the engine is not linked in this build")]
-    NoEngine,
+    /// A replica cannot be opened.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Threads, timers or signals are not to be had.
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
+    /// A database cannot be managed.
+    #[error("cannot open store: {0}")]
+    Store(litestream::Error),
+    /// A missing database could not be restored first.
+    #[error("restore failed: {0}")]
+    Restore(litestream::Error),
+    /// One step of a single sync failed.
+    #[error("{what} {}: {source}", path.display())]
+    Once {
+        /// The step.
+        what: &'static str,
+        /// The database.
+        path: std::path::PathBuf,
+        /// Why it failed.
+        source: litestream::Error,
+    },
+    /// The child does not start.
+    #[error("cannot start exec command: {0}")]
+    StartChild(std::io::Error),
+    /// The child failed.
+    #[error("{0}")]
+    Child(child::ChildError),
+    /// The child failed after the signal.
+    #[error("cannot wait for exec process: {0}")]
+    WaitChild(child::ChildError),
+    /// The last commits are not in a replica.
+    #[error("not everything is replicated: {0}")]
+    NotReplicated(litestream::Error),
 }
 
 /// Everything that a run needs to know.
@@ -165,6 +198,7 @@ fn run(context: &mut Context<'_>, parsed: &Parsed) -> Result<(), Error> {
         replica.ensure_available()?;
     }
     config.check_start()?;
+    crate::engine::check_features(&config)?;
     Ok(execute(ReplicateOptions {
         config,
         replicas,

@@ -4,6 +4,7 @@ mod output;
 mod run;
 
 pub use run::execute;
+pub(crate) use run::newest_source;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -176,9 +177,40 @@ pub enum RestoreError {
     /// `-txid` with `-timestamp`.
     #[error("cannot specify index & timestamp to restore")]
     TwoTargets,
-    /// The program has no engine.
-    #[error("the engine is not linked in this build")]
-    NoEngine,
+    /// A replica cannot be opened.
+    #[error(transparent)]
+    Build(#[from] crate::config::BuildError),
+    /// Threads or timers are not to be had.
+    #[error("cannot run: {0}")]
+    Run(#[from] std::io::Error),
+    /// The replica has nothing that leads to the state asked for.
+    #[error("no matching backup files available")]
+    NoBackup,
+    /// The replica is empty.
+    #[error("no backups found")]
+    NoBackups,
+    /// The replica holds nothing of that time.
+    #[error("timestamp does not exist")]
+    NoSuchTime,
+    /// `-f` needs what this program does not have.
+    #[error("follow mode is not available in this build")]
+    FollowNotAvailable,
+    /// The restore failed.
+    #[error("{0}")]
+    Engine(litestream::Error),
+}
+
+impl From<litestream::Error> for RestoreError {
+    fn from(error: litestream::Error) -> Self {
+        let is_missing = |error: &litestream::Error| {
+            matches!(error, litestream::Error::TxNotAvailable)
+        };
+        match error {
+            litestream::Error::Plan(cause) if is_missing(&cause) => Self::NoBackup,
+            error if is_missing(&error) => Self::NoBackup,
+            error => Self::Engine(error),
+        }
+    }
 }
 
 /// Everything that a restore needs to know.
@@ -322,7 +354,7 @@ fn run(context: &mut Context<'_>, parsed: &Parsed) -> Result<(), Error> {
         integrity_check,
         env: context.env.clone(),
     };
-    Ok(execute(options)?)
+    Ok(execute(&options, context.out)?)
 }
 
 fn timestamp(parsed: &Parsed) -> Result<Option<Moment>, Error> {

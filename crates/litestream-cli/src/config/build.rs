@@ -16,6 +16,9 @@ use crate::url::{Url, UrlError, escape_fragment, escape_path};
 /// A database or replica that cannot be built as configured. The texts equal the reference's.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// A setting whose feature is not in this program.
+    #[error("{0} is not available in this build; remove the setting to start")]
+    FeatureNotAvailable(&'static str),
     /// Neither `replica` nor `replicas`.
     #[error("must specify replica for database")]
     NoReplica,

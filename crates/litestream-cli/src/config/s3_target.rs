@@ -1,10 +1,17 @@
 //! S3 replicas: buckets, endpoints and the habits of providers.
 
+mod provider;
+
 use super::build::{BuildError, Source};
+use super::decode::Bytes;
 use super::defaults;
+use super::settings::ReplicaSettings;
 use crate::os_error;
 use crate::paths;
 use crate::url::Url;
+
+pub(super) use provider::with_https;
+use provider::{Provider, with_scheme};
 
 /// A bucket of S3 or of something that speaks its protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,27 +107,9 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
     let host = source
         .url
         .map_or_else(HostForm::default, |url| host_form(&url.host));
-    let query = source.url.map(Query);
-    let text = |names: &[&str]| query.as_ref().and_then(|query| query.text(names));
-    let flag = |names: &[&str]| text(names).map(|value| is_true(&value));
-    let number = |names: &[&str]| query.as_ref().map_or(Ok(None), |query| query.number(names));
-
-    let in_query = text(&["endpoint"]).map(|endpoint| with_scheme(&endpoint));
-    let style_in_query = text(&["forcePathStyle"]).map(|value| value == "true");
-    let implied_style = style_in_query.unwrap_or_else(|| in_query.is_some() || host.path_style);
-    let in_key = settings.endpoint.as_deref().map(with_https);
-    let has_endpoint_key = in_key.is_some();
-    let endpoint = in_key.or(in_query).or(host.endpoint);
-    let provider = Provider::of(endpoint.as_deref().unwrap_or_default());
-
-    let mut force_path_style = match settings.force_path_style {
-        Some(true) => true,
-        Some(false) => implied_style,
-        None => implied_style || has_endpoint_key,
-    };
-    if provider.wants_path_style() && settings.force_path_style.is_none() {
-        force_path_style = true;
-    }
+    let query = Query(source.url);
+    let flag = |names: &[&str]| query.text(names).map(|value| is_true(&value));
+    let address = Address::of(settings, &query, &host);
     let bucket = match source.url {
         Some(_) => host.bucket,
         None => settings.bucket.clone().unwrap_or_default(),
@@ -131,20 +120,16 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
             kind: "s3",
         });
     }
-    let concurrency = settings
+    let concurrency = match settings
         .concurrency
-        .and_then(|count| u64::try_from(count).ok());
-    let concurrency = match concurrency.filter(|count| *count > 0) {
-        Some(count) => Some(count),
-        None => number(&["concurrency"])?,
-    };
-    let part_size = match settings
-        .part_size
-        .map(|size| size.0)
-        .filter(|size| *size > 0)
+        .and_then(|count| u64::try_from(count).ok())
     {
-        Some(size) => Some(size),
-        None => number(&["partSize", "part-size"])?,
+        Some(count @ 1..) => Some(count),
+        _ => query.number(&["concurrency"])?,
+    };
+    let part_size = match settings.part_size {
+        Some(Bytes(size @ 1..)) => Some(size),
+        _ => query.number(&["partSize", "part-size"])?,
     };
     let accept_encoding = settings
         .sign_accept_encoding
@@ -156,16 +141,21 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
         region: settings
             .region
             .clone()
-            .or_else(|| text(&["region"]))
+            .or_else(|| query.text(&["region"]))
             .or(host.region)
             .or_else(|| {
-                arn_region(&bucket)
-                    .or_else(|| endpoint.is_some().then(|| defaults::S3_REGION.into()))
+                arn_region(&bucket).or_else(|| {
+                    address
+                        .endpoint
+                        .is_some()
+                        .then(|| defaults::S3_REGION.into())
+                })
             }),
         bucket,
-        endpoint,
-        force_path_style,
-        skip_verify: text(&["skipVerify"])
+        endpoint: address.endpoint,
+        force_path_style: address.path_style,
+        skip_verify: query
+            .text(&["skipVerify"])
             .map_or(settings.skip_verify == Some(true), |value| value == "true"),
         sign_payload: settings
             .sign_payload
@@ -174,17 +164,18 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
         require_content_md5: settings
             .require_content_md5
             .or_else(|| flag(&["requireContentMD5", "require-content-md5"]))
-            .unwrap_or(provider != Provider::Tigris),
-        sign_accept_encoding: accept_encoding.unwrap_or(true) && provider != Provider::Google,
-        consistent_header: provider == Provider::Tigris,
+            .unwrap_or(address.provider != Provider::Tigris),
+        sign_accept_encoding: accept_encoding.unwrap_or(true)
+            && address.provider != Provider::Google,
+        consistent_header: address.provider == Provider::Tigris,
         storage_class: settings
             .storage_class
             .clone()
-            .or_else(|| text(&["storageClass", "storage-class"])),
+            .or_else(|| query.text(&["storageClass", "storage-class"])),
         part_size: part_size.unwrap_or(defaults::PART_SIZE),
         concurrency: concurrency
             .and_then(|count| usize::try_from(count).ok())
-            .unwrap_or(if provider == Provider::R2 {
+            .unwrap_or(if address.provider == Provider::R2 {
                 defaults::R2_CONCURRENCY
             } else {
                 defaults::S3_CONCURRENCY
@@ -196,6 +187,39 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
         sse_customer_key: customer_key(source)?,
         sse_kms_key_id: settings.sse_kms_key_id.clone(),
     })
+}
+
+/// Where the service is and how its buckets are named.
+struct Address {
+    endpoint: Option<String>,
+    provider: Provider,
+    path_style: bool,
+}
+
+impl Address {
+    fn of(settings: &ReplicaSettings, query: &Query<'_>, host: &HostForm) -> Self {
+        let in_query = query
+            .text(&["endpoint"])
+            .map(|endpoint| with_scheme(&endpoint));
+        let in_key = settings.endpoint.as_deref().map(with_https);
+        let implied = match query.text(&["forcePathStyle"]) {
+            Some(word) => word == "true",
+            None => in_query.is_some() || host.path_style,
+        };
+        let has_key = in_key.is_some();
+        let endpoint = in_key.or(in_query).or_else(|| host.endpoint.clone());
+        let provider = Provider::of(endpoint.as_deref().unwrap_or_default());
+        let path_style = match settings.force_path_style {
+            Some(true) => true,
+            Some(false) => implied,
+            None => implied || has_key || provider.wants_path_style(),
+        };
+        Self {
+            endpoint,
+            provider,
+            path_style,
+        }
+    }
 }
 
 /// The customer key: from its file when there is one, else from its key.
@@ -226,35 +250,34 @@ fn arn_region(bucket: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-struct Query<'a>(&'a Url);
+/// The parameters of a URL, if there is one.
+struct Query<'a>(Option<&'a Url>);
 
 impl Query<'_> {
-    /// The first value that is not empty among several spellings of a name.
-    fn text(&self, names: &[&str]) -> Option<String> {
-        names
+    /// The first value that is not empty among several spellings of a name, with its spelling.
+    fn first<'n>(&self, names: &[&'n str]) -> Option<(&'n str, &str)> {
+        let url = self.0?;
+        let values = names
             .iter()
-            .filter_map(|name| self.0.query(name))
-            .find(|value| !value.is_empty())
-            .map(str::to_owned)
+            .filter_map(|name| Some((*name, url.query(name)?)));
+        values.into_iter().find(|(_, value)| !value.is_empty())
+    }
+
+    fn text(&self, names: &[&str]) -> Option<String> {
+        self.first(names).map(|(_, value)| value.to_owned())
     }
 
     fn number(&self, names: &[&str]) -> Result<Option<u64>, BuildError> {
-        for name in names {
-            if let Some(value) = self.0.query(name).filter(|value| !value.is_empty()) {
-                let number = value
-                    .parse::<i64>()
-                    .ok()
-                    .and_then(|n| u64::try_from(n).ok());
-                return number
-                    .filter(|number| *number > 0)
-                    .map(Some)
-                    .ok_or_else(|| BuildError::QueryNumber {
-                        key: (*name).to_owned(),
-                        value: value.to_owned(),
-                    });
-            }
+        let Some((name, value)) = self.first(names) else {
+            return Ok(None);
+        };
+        match value.parse::<i64>().map(u64::try_from) {
+            Ok(Ok(number @ 1..)) => Ok(Some(number)),
+            _ => Err(BuildError::QueryNumber {
+                key: name.to_owned(),
+                value: value.to_owned(),
+            }),
         }
-        Ok(None)
     }
 }
 
@@ -332,124 +355,4 @@ fn provider_host(host: &str) -> Option<HostForm> {
         }),
         _ => None,
     }
-}
-
-/// Adds the scheme to the endpoint parameter of a URL: local hosts are spoken to without TLS.
-fn with_scheme(endpoint: &str) -> String {
-    if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
-        endpoint.to_owned()
-    } else if is_local(endpoint) {
-        format!("http://{endpoint}")
-    } else {
-        format!("https://{endpoint}")
-    }
-}
-
-/// Adds `https://` to an endpoint key that has no scheme, local hosts included.
-pub(super) fn with_https(endpoint: &str) -> String {
-    if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
-        endpoint.to_owned()
-    } else {
-        format!("https://{endpoint}")
-    }
-}
-
-fn is_local(endpoint: &str) -> bool {
-    const PREFIXES: [&str; 9] = [
-        "192.168.", "10.", "172.16.", "172.17.", "172.18.", "172.19.", "172.2", "172.30.",
-        "172.31.",
-    ];
-    let host = endpoint.split(['/', ':']).next().unwrap_or_default();
-    matches!(host, "localhost" | "127.0.0.1")
-        || PREFIXES.iter().any(|prefix| host.starts_with(prefix))
-        || [".local", ".localhost"]
-            .iter()
-            .any(|suffix| host.ends_with(suffix))
-}
-
-/// Services with habits of their own, told apart by the endpoint's host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Provider {
-    Other,
-    Tigris,
-    R2,
-    Backblaze,
-    Filebase,
-    Supabase,
-    MinioLike,
-    Google,
-}
-
-impl Provider {
-    fn of(endpoint: &str) -> Self {
-        let host = host_of(endpoint);
-        let ends = |suffix: &str| host.ends_with(suffix);
-        if host == "fly.storage.tigris.dev" || host == "t3.storage.dev" {
-            Self::Tigris
-        } else if ends(".r2.cloudflarestorage.com") {
-            Self::R2
-        } else if ends(".backblazeb2.com") {
-            Self::Backblaze
-        } else if host == "s3.filebase.com" {
-            Self::Filebase
-        } else if ends(".supabase.co") {
-            Self::Supabase
-        } else if is_google(&host) {
-            Self::Google
-        } else if host.contains(':') && !KNOWN_HOSTS.iter().any(|known| host.contains(known)) {
-            Self::MinioLike
-        } else {
-            Self::Other
-        }
-    }
-
-    fn wants_path_style(self) -> bool {
-        matches!(
-            self,
-            Self::Backblaze | Self::Filebase | Self::Supabase | Self::MinioLike
-        )
-    }
-}
-
-/// A port at one of these does not make a host look like `MinIO`.
-const KNOWN_HOSTS: [&str; 9] = [
-    ".amazonaws.com",
-    ".digitaloceanspaces.com",
-    ".backblazeb2.com",
-    ".filebase.com",
-    ".scw.cloud",
-    ".r2.cloudflarestorage.com",
-    "tigris.dev",
-    "t3.storage.dev",
-    ".supabase.co",
-];
-
-/// The host of an endpoint, lower case, port kept; empty when it holds user information.
-fn host_of(endpoint: &str) -> String {
-    let rest = endpoint
-        .split_once("://")
-        .map_or(endpoint, |(_, rest)| rest);
-    let host = rest
-        .split(['/', '?'])
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_lowercase();
-    if host.contains('@') {
-        String::new()
-    } else {
-        host
-    }
-}
-
-/// True for the storage service of Google Cloud, not for its other services or bucket hosts.
-fn is_google(host: &str) -> bool {
-    let host = host.split(':').next().unwrap_or_default();
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let labels: Vec<&str> = host.split('.').collect();
-    if !host.ends_with(".googleapis.com") || labels.len() < 3 || labels.contains(&"") {
-        return false;
-    }
-    let names_storage = |label: &str| label.split('-').any(|segment| segment == "storage");
-    names_storage(labels[0]) && (labels.len() == 3 || !names_storage(labels[1]))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ltx::Txid;
 
 use super::Inner;
-use crate::capture::{Capture, CaptureSettings, Effort, Report, Step};
+use crate::capture::{Capture, CaptureSettings, CheckpointMode, Effort, Report, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Ownership;
 use crate::metrics::{add, nanoseconds, set};
@@ -176,7 +176,17 @@ impl Inner {
             capture.rest()?;
             return Ok(());
         }
-        let report = capture.checkpoint(effort)?;
+        let report = match capture.checkpoint(effort) {
+            Ok(report) => report,
+            Err(error) => {
+                let mode = match effort {
+                    Effort::Truncate => CheckpointMode::Truncate,
+                    Effort::Open | Effort::Close => CheckpointMode::Passive,
+                };
+                self.metrics.checkpoint_failed(mode);
+                return Err(error);
+            }
+        };
         self.note_checkpoint(capture, &report);
         Ok(())
     }

@@ -19,7 +19,12 @@ mod decode;
 const WRITE_SIZE: usize = 1 << 20;
 
 /// Applies all files and makes the output durable under its name. Returns its size in bytes.
-pub(super) fn apply(mut files: FetchedFiles, output: &Path, local: &Files) -> Result<u64> {
+pub(super) fn apply(
+    mut files: FetchedFiles,
+    output: &Path,
+    local: &Files,
+    replace: bool,
+) -> Result<u64> {
     let mut target: Option<Target> = None;
     // As a program would create it: 0666 through the umask.
     let staged = local.stage(output, &Ownership { file_mode: Some(0o666), ..Ownership::default() })?;
@@ -42,6 +47,12 @@ pub(super) fn apply(mut files: FetchedFiles, output: &Path, local: &Files) -> Re
     target.check_complete()?;
     let size = target.finish()?;
     drop(target);
+    if replace {
+        // A WAL of the old database must never be read as one of the new.
+        for side in super::sidecars(output) {
+            local.remove(&side)?;
+        }
+    }
     staged.commit()?;
     Ok(size)
 }

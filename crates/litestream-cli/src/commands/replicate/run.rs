@@ -1,8 +1,202 @@
-//! Doing what the options of `replicate` say.
+//! Doing what the options of `replicate` say: open, run, close.
 
-use super::{ReplicateError, ReplicateOptions};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use litestream::{Store, StoreSettings};
+use tokio_util::sync::CancellationToken;
+
+use super::child::Child;
+use super::signals::Signals;
+use super::{Mode, ReplicateError, ReplicateOptions};
+use crate::config::{Config, DatabaseConfig, Replica, Target};
+use crate::control::server;
+use crate::duration::Span;
+use crate::engine;
 
 /// Replicates as the options say and returns when it is over.
-pub fn execute(_options: ReplicateOptions) -> Result<(), ReplicateError> {
-    Err(ReplicateError::NoEngine)
+pub fn execute(options: ReplicateOptions) -> Result<(), ReplicateError> {
+    let runtime = engine::runtime().map_err(ReplicateError::Runtime)?;
+    let result = runtime.block_on(run(&options));
+    // Whatever still waits for a store must not keep the program from ending.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
+    let mut signals = Signals::install().map_err(ReplicateError::Runtime)?;
+    restore_missing(options).await?;
+    let store = Store::open(StoreSettings {
+        retention: engine::retention(&options.config),
+        background: !matches!(options.mode, Mode::Once { .. }),
+        ..StoreSettings::default()
+    })
+    .map_err(ReplicateError::Store)?;
+    let server = start_server(&options.config, &store);
+    for (db, replicas) in options.config.dbs.iter().zip(&options.replicas) {
+        add(&options.config, &store, db, replicas)?;
+    }
+    if !options.config.retention_enabled {
+        tracing::warn!(
+            hint = "files in the replica are never deleted by litestream",
+            "retention disabled; cloud provider lifecycle policies must handle retention"
+        );
+    }
+    let outcome = match &options.mode {
+        Mode::Daemon => {
+            signals.wait().await;
+            Ok(())
+        }
+        Mode::Exec(words) => run_child(words, options, &mut signals).await,
+        Mode::Once { force_snapshot, enforce_retention } => tokio::select! {
+            done = once(&store, options, *force_snapshot, *enforce_retention) => done,
+            () = signals.wait() => Ok(()),
+        },
+    };
+    let closed = close(store, server, signals).await;
+    outcome.and(closed)
+}
+
+/// Orderly close; a second signal gives up what is not uploaded yet.
+async fn close(
+    store: Arc<Store>,
+    server: Option<server::Server>,
+    mut signals: Signals,
+) -> Result<(), ReplicateError> {
+    if let Some(server) = server {
+        server.close().await;
+    }
+    let hurry = CancellationToken::new();
+    let mut closing = std::pin::pin!(store.close(&hurry));
+    let closed = loop {
+        tokio::select! {
+            closed = &mut closing => break closed,
+            () = signals.wait_again(), if !hurry.is_cancelled() => hurry.cancel(),
+        }
+    };
+    if hurry.is_cancelled() {
+        tracing::warn!("shutdown sync skipped by user interrupt");
+    }
+    tracing::info!("litestream shut down");
+    closed.map_err(ReplicateError::NotReplicated)
+}
+
+fn start_server(config: &Config, store: &Arc<Store>) -> Option<server::Server> {
+    if !config.socket.enabled {
+        return None;
+    }
+    match server::Server::start(config, store) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            tracing::warn!(%error, "failed to start control server");
+            None
+        }
+    }
+}
+
+/// Restores databases that are configured so and have no file.
+async fn restore_missing(options: &ReplicateOptions) -> Result<(), ReplicateError> {
+    for (db, replicas) in options.config.dbs.iter().zip(&options.replicas) {
+        let Some(path) = engine::file_of(db).filter(|_| db.restore_if_db_not_exists) else {
+            continue;
+        };
+        if path.exists() {
+            tracing::info!(path = %path.display(), "database exists, skipping restore");
+            continue;
+        }
+        tracing::info!(path = %path.display(), "attempting restore before replication");
+        match restore_newest(path, replicas).await {
+            Ok(()) => tracing::info!(path = %path.display(), "restore completed"),
+            Err(litestream::Error::Plan(cause))
+                if matches!(*cause, litestream::Error::TxNotAvailable) =>
+            {
+                tracing::info!(path = %path.display(), "no backup found, starting fresh");
+            }
+            Err(error) => return Err(ReplicateError::Restore(error)),
+        }
+    }
+    Ok(())
+}
+
+async fn restore_newest(path: &Path, replicas: &[Replica]) -> litestream::Result<()> {
+    let sources = replicas.iter().map(engine::source).collect::<Result<Vec<_>, _>>();
+    let sources = sources.map_err(|error| litestream::Error::Setting(error.to_string()))?;
+    let source = crate::commands::restore::newest_source(sources).await?;
+    litestream::restore(&source, litestream::RestoreOptions::new(path)).await.map(drop)
+}
+
+fn add(
+    config: &Config,
+    store: &Store,
+    db: &DatabaseConfig,
+    replicas: &[Replica],
+) -> Result<(), ReplicateError> {
+    let Some(path) = engine::file_of(db) else { return Ok(()) };
+    let opened = replicas.iter().map(engine::replica).collect::<Result<Vec<_>, _>>()?;
+    store.add(engine::database(config, db, path), opened).map_err(ReplicateError::Store)?;
+    tracing::info!(path = %path.display(), "initialized db");
+    for replica in replicas {
+        if let Target::File(file) = &replica.target {
+            let interval = Span::from_std(replica.sync_interval);
+            tracing::info!(
+                r#type = "file", "sync-interval" = %interval, path = %file.path.display(),
+                "replicating to"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// One sync of every database, in order; the first error ends it.
+async fn once(
+    store: &Store,
+    options: &ReplicateOptions,
+    force_snapshot: bool,
+    enforce_retention: bool,
+) -> Result<(), ReplicateError> {
+    let started = Instant::now();
+    for db in &options.config.dbs {
+        let Some(path) = engine::file_of(db) else { continue };
+        let fail = |what: &'static str| {
+            let path = path.clone();
+            move |source| ReplicateError::Once { what, path, source }
+        };
+        let database = store.find(path).map_err(fail("sync database"))?;
+        tracing::info!(path = %path.display(), "syncing database");
+        database.sync().await.map_err(fail("sync database"))?;
+        database.sync_and_wait().await.map_err(fail("sync replica for"))?;
+        if force_snapshot {
+            tracing::info!(path = %path.display(), "taking snapshot");
+            database.snapshot().await.map_err(fail("snapshot"))?;
+        }
+        if enforce_retention {
+            tracing::info!(path = %path.display(), "enforcing retention");
+            database.enforce_retention().await.map_err(fail("enforce retention for"))?;
+        }
+    }
+    tracing::debug!(elapsed = ?started.elapsed(), "one-shot");
+    tracing::info!("one-shot replication complete");
+    tracing::info!("replication complete, litestream shutting down");
+    Ok(())
+}
+
+async fn run_child(
+    words: &[String],
+    options: &ReplicateOptions,
+    signals: &mut Signals,
+) -> Result<(), ReplicateError> {
+    let mut child = Child::start(words, &options.env).map_err(ReplicateError::StartChild)?;
+    tokio::select! {
+        status = child.wait() => {
+            tracing::info!("subprocess exited, litestream shutting down");
+            status.map_err(ReplicateError::Child)
+        }
+        () = signals.wait() => {
+            tracing::info!("sending signal to exec process");
+            child.signal(signals.last());
+            tracing::info!("waiting for exec process to close");
+            child.wait_signalled().await.map_err(ReplicateError::WaitChild)
+        }
+    }
 }

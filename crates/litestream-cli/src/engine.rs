@@ -1,0 +1,126 @@
+//! From configuration to engine: stores, settings, and the runtime they run on.
+//!
+//! Invariant: a configured setting reaches the engine, or the start is refused; nothing is ignored.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use litestream::{
+    DatabaseSettings, Layout, Ownership, ReplicaSettings, RetentionSettings, Source,
+};
+use litestream_storage::{FileModes, FileStore, ObjectStore};
+use tokio::runtime::Runtime;
+
+use crate::config::{BuildError, Config, DatabaseConfig, Location, Replica, Target};
+
+/// Threads that run tasks, and threads for SQLite and files: with the main thread under a dozen.
+const WORKERS: usize = 2;
+const BLOCKING: usize = 8;
+
+/// The runtime of a command.
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(Duration::from_secs(5))
+        .enable_all()
+        .build()
+}
+
+/// Refuses settings whose feature this program does not have.
+pub(crate) fn check_features(config: &Config) -> Result<(), BuildError> {
+    let missing = |setting| Err(BuildError::FeatureNotAvailable(setting));
+    if !config.addr.is_empty() {
+        return missing("addr");
+    }
+    if !config.mcp_addr.is_empty() {
+        return missing("mcp-addr");
+    }
+    if !config.heartbeat_url.is_empty() {
+        return missing("heartbeat-url");
+    }
+    if config.validation_interval.is_some() {
+        return missing("validation.interval");
+    }
+    if config.verify_compaction {
+        return missing("verify-compaction");
+    }
+    if config.dbs.iter().any(|db| matches!(db.location, Location::Directory(_))) {
+        return missing("dir");
+    }
+    Ok(())
+}
+
+/// The object store of a replica.
+fn file_store(replica: &Replica) -> Result<Arc<FileStore>, BuildError> {
+    match &replica.target {
+        Target::File(target) => {
+            Ok(Arc::new(FileStore::new(target.path.clone(), FileModes::default())))
+        }
+        other => Err(BuildError::NotAvailable(other.kind())),
+    }
+}
+
+/// A replica to write to.
+pub(crate) fn replica(replica: &Replica) -> Result<Arc<litestream::Replica>, BuildError> {
+    let store = file_store(replica)?;
+    let settings = ReplicaSettings {
+        sync_interval: replica.sync_interval,
+        max_sync_ltx_files: replica.max_sync_ltx_files.unwrap_or(0),
+    };
+    let modes = Arc::clone(&store);
+    let store: Arc<dyn ObjectStore> = store;
+    let replica = litestream::Replica::new(store, Layout::Plain, settings);
+    Ok(Arc::new(replica.adopting(move |ownership| modes.set_modes(modes_of(ownership)))))
+}
+
+fn modes_of(ownership: &Ownership) -> FileModes {
+    FileModes {
+        file: ownership.file_mode,
+        dir: ownership.directory_mode,
+        owner: ownership.file_owner,
+        dir_owner: ownership.directory_owner,
+    }
+}
+
+/// A replica to restore from.
+pub(crate) fn source(replica: &Replica) -> Result<Source, BuildError> {
+    Ok(Source::new(file_store(replica)?, Layout::Plain))
+}
+
+/// The settings of one database file.
+pub(crate) fn database(config: &Config, db: &DatabaseConfig, path: &Path) -> DatabaseSettings {
+    DatabaseSettings {
+        path: path.to_owned(),
+        meta_path: Some(db.meta_path_of_file(path)),
+        monitor_interval: db.monitor_interval.unwrap_or(Duration::ZERO),
+        checkpoint_interval: db.checkpoint_interval.unwrap_or(Duration::ZERO),
+        busy_timeout: db.busy_timeout,
+        min_checkpoint_pages: u32::try_from(db.min_checkpoint_page_count).unwrap_or(u32::MAX),
+        truncate_pages: Some(db.truncate_page_n),
+        max_sync_wal_bytes: db.max_sync_wal_bytes.unwrap_or(0),
+        shutdown_sync_timeout: config.shutdown_sync_timeout,
+        shutdown_sync_interval: config.shutdown_sync_interval,
+    }
+}
+
+/// Levels, snapshots and retention.
+pub(crate) fn retention(config: &Config) -> RetentionSettings {
+    RetentionSettings {
+        levels: config.levels.clone(),
+        snapshot_interval: config.snapshot.interval,
+        snapshot_retention: config.snapshot.retention,
+        l0_retention: config.l0_retention,
+        l0_retention_check_interval: config.l0_retention_check_interval,
+        delete_remote: config.retention_enabled,
+    }
+}
+
+/// The path of an entry that is a file.
+pub(crate) fn file_of(db: &DatabaseConfig) -> Option<&PathBuf> {
+    match &db.location {
+        Location::File(path) => Some(path),
+        Location::Directory(_) => None,
+    }
+}
