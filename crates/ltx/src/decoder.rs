@@ -44,7 +44,7 @@ pub struct Verified {
 ///
 /// # Cost
 ///
-/// A read buffer (256 KiB unless set) that is allocated when it is needed; 16 bytes per page if the
+/// A read buffer (64 KiB unless set) that is allocated when it is needed; 16 bytes per page if the
 /// index is kept.
 pub struct Decoder<R> {
     frames: FrameReader<R>,
@@ -125,7 +125,7 @@ impl<R: Read> Decoder<R> {
         })
     }
 
-    /// Sets how much is read at a time, at least 4 KiB; 256 KiB unless set. [`Merge`](crate::Merge)
+    /// Sets how much is read at a time, at least 4 KiB; 64 KiB unless set. [`Merge`](crate::Merge)
     /// sets it for its inputs.
     pub fn set_buffer_size(&mut self, bytes: usize) {
         self.frames.set_buffer_size(bytes);

@@ -208,7 +208,7 @@ impl<R: Read> FrameReader<R> {
         &self.header
     }
 
-    /// Sets how much is read at a time, at least 4 KiB; 256 KiB unless set.
+    /// Sets how much is read at a time, at least 4 KiB; 64 KiB unless set.
     pub fn set_buffer_size(&mut self, bytes: usize) {
         self.source.set_capacity(bytes);
     }

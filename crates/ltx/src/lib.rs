@@ -14,7 +14,8 @@
 //! [`decode_frame_at`] read single pages out of a file without reading the rest of it.
 //!
 //! The crate knows neither SQLite connections nor storage: it works on [`std::io::Read`],
-//! [`std::io::Write`] and byte slices, is synchronous and has no `unsafe` code.
+//! [`std::io::Write`] and byte slices, is synchronous and has no `unsafe` code; nor has the part of
+//! `lz4_flex` that decompresses.
 //!
 //! # What is guaranteed
 //!

@@ -20,7 +20,7 @@ use crate::trailer::check_post_apply;
 
 /// Memory for the read buffers of all inputs together, as far as their least size allows.
 const INPUT_BUFFERS: usize = 8 * 1024 * 1024;
-const LARGEST_BUFFER: usize = 256 * 1024;
+const LARGEST_BUFFER: usize = 64 * 1024;
 
 /// Several files of one database, ready to be merged.
 ///

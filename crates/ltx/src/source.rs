@@ -11,8 +11,8 @@ use crate::error::{Cause, Error, Result};
 /// Size of the first read, and the least a buffer can be set to.
 pub(crate) const MIN_CAPACITY: usize = 4 * 1024;
 
-/// Buffer of a source that is read alone.
-pub(crate) const DEFAULT_CAPACITY: usize = 256 * 1024;
+/// Buffer of a source that is read alone. Larger ones gain no throughput: they leave the caches.
+pub(crate) const DEFAULT_CAPACITY: usize = 64 * 1024;
 
 pub(crate) struct Source<R> {
     inner: R,
