@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use litestream::{
-    DatabaseSettings, Layout, Ownership, ReplicaSettings, RetentionSettings, Source,
-};
+use litestream::{DatabaseSettings, Layout, Ownership, ReplicaSettings, RetentionSettings, Source};
 use litestream_storage::{FileModes, FileStore, ObjectStore};
 use tokio::runtime::Runtime;
 
@@ -46,7 +44,11 @@ pub(crate) fn check_features(config: &Config) -> Result<(), BuildError> {
     if config.verify_compaction {
         return missing("verify-compaction");
     }
-    if config.dbs.iter().any(|db| matches!(db.location, Location::Directory(_))) {
+    if config
+        .dbs
+        .iter()
+        .any(|db| matches!(db.location, Location::Directory(_)))
+    {
         return missing("dir");
     }
     Ok(())
@@ -55,9 +57,10 @@ pub(crate) fn check_features(config: &Config) -> Result<(), BuildError> {
 /// The object store of a replica.
 fn file_store(replica: &Replica) -> Result<Arc<FileStore>, BuildError> {
     match &replica.target {
-        Target::File(target) => {
-            Ok(Arc::new(FileStore::new(target.path.clone(), FileModes::default())))
-        }
+        Target::File(target) => Ok(Arc::new(FileStore::new(
+            target.path.clone(),
+            FileModes::default(),
+        ))),
         other => Err(BuildError::NotAvailable(other.kind())),
     }
 }
@@ -72,7 +75,9 @@ pub(crate) fn replica(replica: &Replica) -> Result<Arc<litestream::Replica>, Bui
     let modes = Arc::clone(&store);
     let store: Arc<dyn ObjectStore> = store;
     let replica = litestream::Replica::new(store, Layout::Plain, settings);
-    Ok(Arc::new(replica.adopting(move |ownership| modes.set_modes(modes_of(ownership)))))
+    Ok(Arc::new(replica.adopting(move |ownership| {
+        modes.set_modes(modes_of(ownership))
+    })))
 }
 
 fn modes_of(ownership: &Ownership) -> FileModes {

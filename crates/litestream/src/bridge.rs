@@ -31,7 +31,10 @@ impl ChunkReader {
                 }
             }
         });
-        Self { receiver, current: Bytes::new() }
+        Self {
+            receiver,
+            current: Bytes::new(),
+        }
     }
 }
 
@@ -44,7 +47,8 @@ impl Read for ChunkReader {
             }
         }
         let count = buffer.len().min(self.current.len());
-        self.current.copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
+        self.current
+            .copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
         Ok(count)
     }
 }
@@ -64,7 +68,13 @@ impl ChunkWriter {
             let chunk = receiver.recv().await?;
             Some((chunk, receiver))
         });
-        (Self { sender, buffer: BytesMut::with_capacity(CHUNK) }, body.boxed())
+        (
+            Self {
+                sender,
+                buffer: BytesMut::with_capacity(CHUNK),
+            },
+            body.boxed(),
+        )
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -76,7 +86,11 @@ impl ChunkWriter {
 
     /// Sends what is left and ends the stream well.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        if self.buffer.is_empty() { Ok(()) } else { self.send() }
+        if self.buffer.is_empty() {
+            Ok(())
+        } else {
+            self.send()
+        }
     }
 
     /// Ends the stream with an error: nothing of it may be kept.

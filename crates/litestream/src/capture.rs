@@ -31,8 +31,8 @@ use sqlite_wal::{Cursor, PageMap, WalHeader, WalIndex};
 pub(crate) use self::checkpoint::{Effort, Report};
 pub use self::connection::{CheckpointMode, CheckpointResult};
 pub(crate) use self::frozen::Frozen;
-pub(crate) use self::ltx_sink::encode_image;
 use self::ltx_sink::LtxSink;
+pub(crate) use self::ltx_sink::encode_image;
 pub(crate) use self::pin::{Pin, is_copied};
 use self::record::{FileStamp, Record};
 use self::recovery::Tail;
@@ -72,6 +72,7 @@ pub(crate) struct Capture {
     page_size: PageSize,
     tail: Tail,
     ltx: LtxSink,
+    boot: u64,
     /// Why the next file must be a base image.
     rebase: Option<&'static str>,
     map: PageMap,
@@ -122,9 +123,12 @@ impl Capture {
         let index = self.pin.begin_next()?;
         let step = if let Some(reason) = self.rebase {
             self.take_base(&index, reason)?;
-            Step { wrote: true, wal_bytes: 0, limited: false }
+            Step {
+                wrote: true,
+                wal_bytes: 0,
+                limited: false,
+            }
         } else {
-            self.enter_generation(&index)?;
             self.capture_frames(&index)?
         };
         if !self.is_behind(&index) && self.rebase.is_none() {
@@ -136,44 +140,38 @@ impl Capture {
         Ok(step)
     }
 
-    /// Notes that the WAL was started anew, if it was.
-    fn enter_generation(&mut self, index: &WalIndex) -> Result<()> {
-        let salts = index.header.salts;
-        match self.tail {
-            Tail::At(cursor) if cursor.header.salts == salts => {
-                if index.header.max_frame < cursor.frame {
-                    self.rebase = Some("wal truncated by another process");
-                }
-                return Ok(());
+    /// Where in the generation in force capture goes on; `None` when there is nothing to read.
+    ///
+    /// The position itself stays where it is until a frame of a new generation is captured: SQLite
+    /// may bring the old one back if an application dies while it starts the new one.
+    fn next_cursor(&mut self, index: &WalIndex) -> Result<Option<Cursor>> {
+        let header = &index.header;
+        if let Tail::At(cursor) = self.tail
+            && cursor.header.salts == header.salts
+        {
+            if header.max_frame < cursor.frame {
+                self.rebase = Some("wal truncated by another process");
             }
-            Tail::At(_) => {
-                self.tail = Tail::Fresh;
-                self.ltx.restart(salts);
-            }
-            Tail::Fresh => {}
+            return Ok((header.max_frame > cursor.frame).then_some(cursor));
         }
-        if index.header.max_frame == 0 {
-            return Ok(());
+        if header.max_frame == 0 {
+            return Ok(None);
         }
         let wal = self.open_wal()?;
-        let header = WalHeader::read(&wal).map_err(|error| Error::wal(&self.wal_path, error))?;
-        match header {
-            Some(header)
-                if header.salts == salts && header.page_size == self.page_size.get() =>
-            {
-                self.tail = Tail::At(Cursor::start(header));
-            }
-            _ => self.rebase = Some("wal header does not fit the wal-index"),
+        let found = WalHeader::read(&wal).map_err(|error| Error::wal(&self.wal_path, error))?;
+        let fits = found
+            .filter(|found| found.salts == header.salts && found.page_size == self.page_size.get());
+        if fits.is_none() {
+            self.rebase = Some("wal header does not fit the wal-index");
         }
-        Ok(())
+        Ok(fits.map(Cursor::start))
     }
 
     fn capture_frames(&mut self, index: &WalIndex) -> Result<Step> {
-        let Tail::At(cursor) = self.tail else { return Ok(Step::default()) };
-        let limit = index.header.max_frame;
-        if self.rebase.is_some() || limit <= cursor.frame {
+        let Some(cursor) = self.next_cursor(index)? else {
             return Ok(Step::default());
-        }
+        };
+        let limit = index.header.max_frame;
         let wal = self.open_wal()?;
         let batch = sqlite_wal::read_batch(
             &wal,
@@ -189,6 +187,8 @@ impl Capture {
             self.rebase = Some("wal does not hold what the wal-index promises");
             return Ok(Step::default());
         }
+        let restarted = self.tail.frames_of(index.header.salts) == 0;
+        let confirm = || self.pin.confirm(index.header.salts, &self.wal_path);
         let commit = CommitBatch {
             from: batch.from,
             to: batch.to,
@@ -201,7 +201,11 @@ impl Capture {
                 database: self.pin.connection(),
                 database_path: &self.settings.path,
             },
+            confirm: &confirm,
         };
+        if restarted {
+            self.ltx.restart(index.header.salts);
+        }
         self.ltx.commit(&commit)?;
         self.tail = Tail::At(batch.to);
         Ok(Step {
@@ -218,7 +222,10 @@ impl Capture {
     /// The paths must still lead to the files that were opened.
     fn check_identity(&mut self) -> Result<()> {
         let path = &self.settings.path;
-        let replaced = |what, path: &Path| Error::Replaced { what, path: path.to_owned() };
+        let replaced = |what, path: &Path| Error::Replaced {
+            what,
+            path: path.to_owned(),
+        };
         match FileStamp::of(path)? {
             Some(now) if now.is_same_file(&self.database) => {}
             _ => return Err(replaced("database", path)),
@@ -228,7 +235,11 @@ impl Capture {
             (Some(now), None) => self.wal = Some(now),
             _ => return Err(replaced("wal", &self.wal_path)),
         }
-        if self.pin.is_held() { Ok(()) } else { Err(replaced("read transaction on database", path)) }
+        if self.pin.is_held() {
+            Ok(())
+        } else {
+            Err(replaced("read transaction on database", path))
+        }
     }
 
     /// Replaces the capture record; failing to only costs proof at the next start.
@@ -239,11 +250,15 @@ impl Capture {
     }
 
     fn try_write_record(&self) -> Result<()> {
-        let Some(position) = self.ltx.position() else { return Ok(()) };
+        let Some(position) = self.ltx.position() else {
+            return Ok(());
+        };
         if self.rebase.is_some() {
             return Ok(());
         }
-        let Some(database) = FileStamp::of(&self.settings.path)? else { return Ok(()) };
+        let Some(database) = FileStamp::of(&self.settings.path)? else {
+            return Ok(());
+        };
         let (salts, frame, checksum) = match self.tail {
             Tail::At(cursor) => (cursor.header.salts, cursor.frame, cursor.checksum),
             Tail::Fresh => (
@@ -260,6 +275,8 @@ impl Capture {
             checksum,
             database,
             written: i128::from(self.clock.now().as_millis()) * 1_000_000,
+            copied: is_copied(&self.pin.peek()?),
+            boot: self.boot,
         };
         record.write(&self.local.record())
     }

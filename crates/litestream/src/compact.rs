@@ -24,11 +24,19 @@ const YEAR_ONE: i64 = 62_135_596_800_000;
 
 /// Files of the level below that are not in `level` yet, up to the first hole.
 fn inputs(index: &RemoteIndex, level: Level) -> Vec<RemoteFile> {
-    let Some(below) = level.below() else { return Vec::new() };
+    let Some(below) = level.below() else {
+        return Vec::new();
+    };
     let done = index.level_max(level);
     let mut inputs: Vec<RemoteFile> = Vec::new();
-    for file in index.level(below).iter().filter(|file| Some(file.range.min) > done) {
-        let follows = inputs.last().is_none_or(|last| file.range.extends(&last.range));
+    for file in index
+        .level(below)
+        .iter()
+        .filter(|file| Some(file.range.min) > done)
+    {
+        let follows = inputs
+            .last()
+            .is_none_or(|last| file.range.extends(&last.range));
         if !follows || inputs.len() == MOST_INPUTS {
             break;
         }
@@ -45,7 +53,9 @@ pub(crate) fn is_due(index: &RemoteIndex, level: Level) -> bool {
 /// The end of the interval that a time lies in. Intervals are aligned as the reference aligns them,
 /// from the year 1 on.
 pub(crate) fn interval_end(time: Timestamp, interval: Duration) -> Timestamp {
-    let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
+    let interval = i64::try_from(interval.as_millis())
+        .unwrap_or(i64::MAX)
+        .max(1);
     let since = time.as_millis().saturating_add(YEAR_ONE);
     let start = since - since.rem_euclid(interval);
     Timestamp::from_millis(start.saturating_add(interval).saturating_sub(YEAR_ONE))
@@ -62,8 +72,12 @@ pub(crate) async fn compact(
     level: Level,
 ) -> Result<Option<RemoteFile>> {
     let inputs = replica.with_index(|index| inputs(index, level))?;
-    let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else { return Ok(None) };
-    let Some(range) = TxidRange::new(first.range.min, last.range.max) else { return Ok(None) };
+    let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else {
+        return Ok(None);
+    };
+    let Some(range) = TxidRange::new(first.range.min, last.range.max) else {
+        return Ok(None);
+    };
     let timestamp = last.created;
     let mut sources: Vec<(String, Box<dyn Read + Send>)> = Vec::with_capacity(inputs.len());
     for file in &inputs {
@@ -80,12 +94,24 @@ pub(crate) async fn compact(
     }
     let (writer, body) = ChunkWriter::new();
     let merged = pool.run(move || merge(sources, writer));
-    let options = PutOptions { timestamp: Some(timestamp.as_millis()), ..PutOptions::default() };
-    let put = replica.store().put(replica.layout().key(level, range), Body::Stream(body), options);
+    let options = PutOptions {
+        timestamp: Some(timestamp.as_millis()),
+        ..PutOptions::default()
+    };
+    let put = replica.store().put(
+        replica.layout().key(level, range),
+        Body::Stream(body),
+        options,
+    );
     let (merged, put) = tokio::join!(merged, put);
     let meta = put?;
     merged?;
-    let file = RemoteFile { level, range, size: meta.size, created: timestamp };
+    let file = RemoteFile {
+        level,
+        range,
+        size: meta.size,
+        created: timestamp,
+    };
     replica.note_file(level, range, meta.size, timestamp);
     Ok(Some(file))
 }
@@ -100,7 +126,10 @@ fn open_local(local: &LocalDir, file: &RemoteFile) -> Option<Box<dyn Read + Send
 }
 
 fn merge(sources: Vec<(String, Box<dyn Read + Send>)>, mut writer: ChunkWriter) -> Result<()> {
-    let fail = |source| Error::LtxStream { operation: "compact", source };
+    let fail = |source| Error::LtxStream {
+        operation: "compact",
+        source,
+    };
     let mut decoders = Vec::with_capacity(sources.len());
     for (name, reader) in sources {
         match Decoder::new(reader, name) {
@@ -129,7 +158,9 @@ pub(crate) fn expired_raw(
 ) -> Option<(RemoteFile, Timestamp)> {
     let compacted = index.level_max(Level::new(1)?)?;
     let files = index.level(Level::RAW);
-    let first = files.first().filter(|file| files.len() > 1 && file.range.max <= compacted)?;
+    let first = files
+        .first()
+        .filter(|file| files.len() > 1 && file.range.max <= compacted)?;
     (!retention.is_zero()).then(|| (*first, later(first.created, retention)))
 }
 
@@ -144,9 +175,10 @@ pub(crate) fn raw_to_delete(
     };
     let files = index.level(Level::RAW);
     let keep = files.len().saturating_sub(1);
-    let old = files.iter().take(keep).take_while(|file| {
-        file.range.max <= compacted && later(file.created, retention) <= now
-    });
+    let old = files
+        .iter()
+        .take(keep)
+        .take_while(|file| file.range.max <= compacted && later(file.created, retention) <= now);
     old.copied().collect()
 }
 
@@ -171,13 +203,24 @@ pub(crate) fn snapshots_to_delete(
 ) -> Vec<RemoteFile> {
     let snapshots = index.level(Level::SNAPSHOT);
     let keep = snapshots.len().saturating_sub(1);
-    let expired = snapshots.iter().take(keep).filter(|file| later(file.created, retention) <= now);
+    let expired = snapshots
+        .iter()
+        .take(keep)
+        .filter(|file| later(file.created, retention) <= now);
     let mut delete: Vec<RemoteFile> = expired.copied().collect();
-    let Some(floor) = delete.iter().map(|file| file.range.max).max() else { return delete };
+    let Some(floor) = delete.iter().map(|file| file.range.max).max() else {
+        return delete;
+    };
     for level in Level::ALL.into_iter().skip(1).take(levels) {
         let files = index.level(level);
         let keep = files.len().saturating_sub(1);
-        delete.extend(files.iter().take(keep).filter(|file| file.range.max < floor).copied());
+        delete.extend(
+            files
+                .iter()
+                .take(keep)
+                .filter(|file| file.range.max < floor)
+                .copied(),
+        );
     }
     delete
 }

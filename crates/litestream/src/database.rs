@@ -94,13 +94,25 @@ impl Database {
         shared: Shared,
     ) -> Result<Self> {
         if replicas.is_empty() {
-            return Err(Error::Setting("replica required before opening database".to_owned()));
+            return Err(Error::Setting(
+                "replica required before opening database".to_owned(),
+            ));
         }
         if settings.min_checkpoint_pages == 0 {
-            return Err(Error::Setting("minimum checkpoint page count required".to_owned()));
+            return Err(Error::Setting(
+                "minimum checkpoint page count required".to_owned(),
+            ));
         }
-        let meta = settings.meta_path.clone().unwrap_or_else(|| default_meta_path(&settings.path));
-        let name = settings.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let meta = settings
+            .meta_path
+            .clone()
+            .unwrap_or_else(|| default_meta_path(&settings.path));
+        let name = settings
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let files = Files::new(Arc::clone(&shared.steps));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -162,7 +174,10 @@ impl Database {
     /// The error that captures have been ending with, and since when.
     pub fn capture_error(&self) -> Option<(String, Duration)> {
         let health = self.inner.health();
-        health.last_error.as_ref().map(|(error, since)| (error.clone(), since.elapsed()))
+        health
+            .last_error
+            .as_ref()
+            .map(|(error, since)| (error.clone(), since.elapsed()))
     }
 
     /// Newest captured transaction.
@@ -179,10 +194,17 @@ impl Database {
         let stop = CancellationToken::new();
         let mut tasks = Vec::new();
         if background {
-            tasks.push(tokio::spawn(driver::drive(Arc::clone(&self.inner), stop.clone())));
+            tasks.push(tokio::spawn(driver::drive(
+                Arc::clone(&self.inner),
+                stop.clone(),
+            )));
             for replica in &self.inner.replicas {
                 let (inner, replica) = (Arc::clone(&self.inner), Arc::clone(replica));
-                tasks.push(tokio::spawn(uploader::upload_loop(inner, replica, stop.clone())));
+                tasks.push(tokio::spawn(uploader::upload_loop(
+                    inner,
+                    replica,
+                    stop.clone(),
+                )));
             }
         }
         *running = Some(Running { stop, tasks });
@@ -196,7 +218,11 @@ impl Database {
         self.inner.prepare().await;
         self.inner.capture_all().await?;
         let txid = self.txid();
-        Ok(Synced { txid, replicated: self.replicated(), changed: txid > before })
+        Ok(Synced {
+            txid,
+            replicated: self.replicated(),
+            changed: txid > before,
+        })
     }
 
     /// Captures what is committed now, and waits until every replica has it.
@@ -205,7 +231,9 @@ impl Database {
     /// When this returns, everything committed before the call survives the loss of this machine.
     pub async fn sync_and_wait(&self) -> Result<Synced> {
         let mut synced = self.sync().await?;
-        let Some(txid) = synced.txid else { return Err(Error::NoPosition) };
+        let Some(txid) = synced.txid else {
+            return Err(Error::NoPosition);
+        };
         for replica in &self.inner.replicas {
             uploader::upload_up_to(&self.inner, replica, txid).await?;
         }
@@ -215,7 +243,12 @@ impl Database {
 
     /// The transaction that every replica has.
     pub fn replicated(&self) -> Option<Txid> {
-        self.inner.replicas.iter().map(|replica| replica.acknowledged()).min().flatten()
+        self.inner
+            .replicas
+            .iter()
+            .map(|replica| replica.acknowledged())
+            .min()
+            .flatten()
     }
 
     /// Writes a snapshot to every replica, also if there is one of this transaction.
@@ -239,7 +272,9 @@ impl Database {
     /// Stops replication: a last capture, a last upload within the deadline of the settings, then
     /// everything is closed. The error tells what did not get to the replica.
     pub async fn disable(&self, hurry: &CancellationToken) -> Result<()> {
-        let Some(running) = self.inner.running().take() else { return Ok(()) };
+        let Some(running) = self.inner.running().take() else {
+            return Ok(());
+        };
         running.stop.cancel();
         for task in running.tasks {
             // A task that panicked has said so; the last upload is tried all the same.
@@ -262,7 +297,9 @@ impl Database {
         if !self.is_enabled() || !self.is_monitored() {
             return;
         }
-        let Ok(capture) = self.inner.capture.try_lock() else { return };
+        let Ok(capture) = self.inner.capture.try_lock() else {
+            return;
+        };
         let overdue = match capture.as_ref() {
             Some(capture) => capture.has_news().unwrap_or(true),
             None => self.inner.settings.path.exists() && self.inner.health().capture_errors == 0,
@@ -277,13 +314,17 @@ impl Database {
         if self.is_enabled() {
             return Ok(());
         }
-        Err(Error::DatabaseNotOpen { path: self.inner.settings.path.clone() })
+        Err(Error::DatabaseNotOpen {
+            path: self.inner.settings.path.clone(),
+        })
     }
 }
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("path", &self.inner.settings.path).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("path", &self.inner.settings.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -310,6 +351,9 @@ impl Inner {
             return Ok(Some(txid));
         }
         let local = self.local.clone();
-        self.shared.pool.run(move || Ok(local.list()?.last().copied())).await
+        self.shared
+            .pool
+            .run(move || Ok(local.list()?.last().copied()))
+            .await
     }
 }

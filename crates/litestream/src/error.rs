@@ -221,25 +221,43 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { operation, path: path.to_owned(), source }
+        Self::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn sqlite(operation: &'static str, path: &Path, source: rusqlite::Error) -> Self {
-        Self::Sqlite { operation, path: path.to_owned(), source }
+        Self::Sqlite {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn ltx(operation: &'static str, path: &Path, source: ltx::Error) -> Self {
-        Self::Ltx { operation, path: path.to_owned(), source }
+        Self::Ltx {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn wal(path: &Path, source: sqlite_wal::Error) -> Self {
-        Self::Wal { path: path.to_owned(), source }
+        Self::Wal {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     /// Wraps the error in what was being done.
     #[must_use]
     pub fn context(self, context: impl Into<String>) -> Self {
-        Self::Context { context: context.into(), source: Box::new(self) }
+        Self::Context {
+            context: context.into(),
+            source: Box::new(self),
+        }
     }
 
     /// What a caller may do about it.
@@ -248,7 +266,10 @@ impl Error {
             Self::Io { source, .. } => io_kind(source),
             Self::Sqlite { source, .. } => sqlite_kind(source),
             Self::Ltx { source, .. } | Self::LtxStream { source, .. } => ltx_kind(source),
-            Self::Wal { .. } | Self::MissingPage { .. } | Self::ShortPage { .. } | Self::TooSmall { .. } => ErrorKind::Corrupt,
+            Self::Wal { .. }
+            | Self::MissingPage { .. }
+            | Self::ShortPage { .. }
+            | Self::TooSmall { .. } => ErrorKind::Corrupt,
             Self::Integrity { .. } | Self::NonContiguous { .. } => ErrorKind::Corrupt,
             Self::NotWal { .. } | Self::Setting(_) => ErrorKind::Invalid,
             Self::Replaced { .. } | Self::OutputExists { .. } => ErrorKind::Conflict,
@@ -257,9 +278,10 @@ impl Error {
             Self::TxNotAvailable | Self::DatabaseNotFound { .. } | Self::LtxMissing { .. } => {
                 ErrorKind::NotFound
             }
-            Self::NoPosition | Self::Unlisted { .. } | Self::DatabaseNotOpen { .. } | Self::Timeout { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::NoPosition
+            | Self::Unlisted { .. }
+            | Self::DatabaseNotOpen { .. }
+            | Self::Timeout { .. } => ErrorKind::Unavailable,
             Self::Closing { .. } => ErrorKind::Cancelled,
             Self::Plan(source) | Self::Context { source, .. } => source.kind(),
         }

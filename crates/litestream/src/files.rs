@@ -113,7 +113,9 @@ impl Files {
             self.create_directory(parent, ownership)?;
         }
         let fail = |error| Error::io("create folder", path, error);
-        self.steps.before(FileStep::CreateDirectory, path).map_err(fail)?;
+        self.steps
+            .before(FileStep::CreateDirectory, path)
+            .map_err(fail)?;
         match directory_builder(ownership).create(path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
@@ -126,8 +128,12 @@ impl Files {
     /// Makes the names in a folder durable.
     pub(crate) fn sync_directory(&self, path: &Path) -> Result<()> {
         let fail = |error| Error::io("fsync folder", path, error);
-        self.steps.before(FileStep::SyncDirectory, path).map_err(fail)?;
-        File::open(path).and_then(|folder| folder.sync_all()).map_err(fail)
+        self.steps
+            .before(FileStep::SyncDirectory, path)
+            .map_err(fail)?;
+        File::open(path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(fail)
     }
 
     /// Starts a file that will be called `target` once it is committed.
@@ -136,7 +142,9 @@ impl Files {
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
         let fail = |error| Error::io("create", &temporary, error);
-        self.steps.before(FileStep::Create, &temporary).map_err(fail)?;
+        self.steps
+            .before(FileStep::Create, &temporary)
+            .map_err(fail)?;
         let file = open_options(ownership).open(&temporary).map_err(fail)?;
         give_to(&temporary, ownership.file_owner);
         Ok(Staged {
@@ -170,7 +178,9 @@ pub(crate) struct Staged {
 impl Staged {
     /// Makes the content durable, gives the file its name, and makes the name durable.
     pub(crate) fn commit(mut self) -> Result<()> {
-        let Some(file) = self.file.take() else { return Ok(()) };
+        let Some(file) = self.file.take() else {
+            return Ok(());
+        };
         let result = self.publish(&file);
         drop(file);
         if result.is_err() {
@@ -191,10 +201,14 @@ impl Staged {
     fn publish(&self, file: &File) -> Result<()> {
         let steps = &self.files.steps;
         let fail = |error| Error::io("fsync", &self.temporary, error);
-        steps.before(FileStep::SyncFile, &self.temporary).map_err(fail)?;
+        steps
+            .before(FileStep::SyncFile, &self.temporary)
+            .map_err(fail)?;
         file.sync_all().map_err(fail)?;
         let fail = |error| Error::io("rename", &self.temporary, error);
-        steps.before(FileStep::Rename, &self.temporary).map_err(fail)?;
+        steps
+            .before(FileStep::Rename, &self.temporary)
+            .map_err(fail)?;
         fs::rename(&self.temporary, &self.target).map_err(fail)?;
         self.files.sync_directory(parent_of(&self.target))
     }

@@ -43,7 +43,9 @@ impl LocalDir {
 
     /// Path of the level-0 file of one transaction.
     pub(crate) fn file(&self, txid: Txid) -> PathBuf {
-        let name = FileName { range: TxidRange::single(txid) };
+        let name = FileName {
+            range: TxidRange::single(txid),
+        };
         self.level_zero().join(name.to_string())
     }
 
@@ -64,7 +66,9 @@ impl LocalDir {
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(fail)?;
-            let Some(name) = entry.file_name().to_str().and_then(FileName::parse) else { continue };
+            let Some(name) = entry.file_name().to_str().and_then(FileName::parse) else {
+                continue;
+            };
             if name.range.is_single() {
                 found.push(name.range.max);
             }
@@ -96,10 +100,14 @@ impl LocalDir {
 }
 
 fn remove_temporary_in(folder: &Path, files: &Files) -> Result<()> {
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    };
     for entry in entries.flatten() {
         let path = entry.path();
-        let Ok(kind) = entry.file_type() else { continue };
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         if kind.is_dir() {
             remove_temporary_in(&path, files)?;
         } else if path.extension().is_some_and(|extension| extension == "tmp") {

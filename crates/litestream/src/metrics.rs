@@ -101,7 +101,8 @@ impl DatabaseMetrics {
 
     pub(crate) fn write_lock(&self, held: Duration) {
         add(&self.write_lock_nanoseconds, nanoseconds(held));
-        self.write_lock_longest_nanoseconds.fetch_max(nanoseconds(held), Ordering::Relaxed);
+        self.write_lock_longest_nanoseconds
+            .fetch_max(nanoseconds(held), Ordering::Relaxed);
     }
 
     pub(crate) fn snapshot(&self) -> MetricsSnapshot {

@@ -16,7 +16,9 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(threads: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(threads.max(1))) }
+        Self {
+            permits: Arc::new(Semaphore::new(threads.max(1))),
+        }
     }
 
     /// Runs `work` on a thread of its own once there is room.
@@ -24,8 +26,13 @@ impl Pool {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let closed = |_| Error::Closing { what: "blocking work" };
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
+        let closed = |_| Error::Closing {
+            what: "blocking work",
+        };
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(closed)?;
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(permit);
@@ -34,7 +41,9 @@ impl Pool {
         match done.await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(Error::Closing { what: "blocking work" }),
+            Err(_) => Err(Error::Closing {
+                what: "blocking work",
+            }),
         }
     }
 }

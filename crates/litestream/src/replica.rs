@@ -7,7 +7,6 @@ mod index;
 mod layout;
 mod upload;
 
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use litestream_storage::{ByteRange, ObjectStore};
@@ -120,7 +119,9 @@ impl Replica {
     /// Asks the index, which must have been listed; it may have been thrown away meanwhile.
     pub(crate) fn with_index<R>(&self, ask: impl FnOnce(&RemoteIndex) -> R) -> Result<R> {
         let known = self.known_index();
-        known.as_ref().map(ask).ok_or(Error::Unlisted { kind: self.store.kind() })
+        known.as_ref().map(ask).ok_or(Error::Unlisted {
+            kind: self.store.kind(),
+        })
     }
 
     /// Newest transaction on any level, `None` when not known or when there is none.
@@ -158,6 +159,8 @@ impl Replica {
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Replica")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }

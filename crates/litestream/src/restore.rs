@@ -85,7 +85,9 @@ impl Source {
     pub async fn list_level(&self, level: Level) -> Result<Vec<RemoteFile>> {
         use futures_util::TryStreamExt;
         let prefix = self.layout.level_prefix(level);
-        let mut listing = self.store.list(prefix, litestream_storage::ListOptions::default());
+        let mut listing = self
+            .store
+            .list(prefix, litestream_storage::ListOptions::default());
         let mut files = Vec::new();
         while let Some(meta) = listing.try_next().await? {
             files.extend(self.layout.parse(&meta));
@@ -141,7 +143,10 @@ pub async fn restore_plan(
     if !options.replace {
         let present = std::iter::once(options.output.clone()).chain(sidecars(&options.output));
         for path in present {
-            if path.try_exists().map_err(|error| Error::io("stat", &path, error))? {
+            if path
+                .try_exists()
+                .map_err(|error| Error::io("stat", &path, error))?
+            {
                 return Err(Error::OutputExists { path });
             }
         }
@@ -157,12 +162,18 @@ pub async fn restore_plan(
         integrity::check(&options.output, integrity)?;
         Ok::<_, Error>(size)
     });
-    let size = applied.await.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(_) => Error::Closing { what: "restore" },
-    })??;
+    let size = applied
+        .await
+        .map_err(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Error::Closing { what: "restore" },
+        })??;
     tracing::debug!(output = %output.display(), %txid, size, "restored");
-    Ok(Restored { txid, size, files: count })
+    Ok(Restored {
+        txid,
+        size,
+        files: count,
+    })
 }
 
 /// The files beside a database that SQLite may create.

@@ -38,8 +38,11 @@ pub mod defaults {
     /// Time between two looks for level-0 files to delete.
     pub const L0_RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(15);
     /// Intervals of the compaction levels 1, 2, 3.
-    pub const LEVEL_INTERVALS: [Duration; 3] =
-        [Duration::from_secs(30), Duration::from_secs(300), Duration::from_secs(3600)];
+    pub const LEVEL_INTERVALS: [Duration; 3] = [
+        Duration::from_secs(30),
+        Duration::from_secs(300),
+        Duration::from_secs(3600),
+    ];
     /// Files fetched at the same time by a restore.
     pub const RESTORE_PARALLELISM: usize = 8;
 }

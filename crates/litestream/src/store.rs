@@ -91,7 +91,10 @@ impl Store {
                     }
                 }
             });
-            *store.watchdog.lock().unwrap_or_else(PoisonError::into_inner) = Some(watchdog);
+            *store
+                .watchdog
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(watchdog);
         }
         Ok(store)
     }
@@ -114,7 +117,9 @@ impl Store {
 
     /// Stops replicating a database and forgets it; its replicas stay as they are.
     pub async fn remove(&self, path: &Path) -> Result<Option<Database>> {
-        let Some(database) = self.databases().remove(path) else { return Ok(None) };
+        let Some(database) = self.databases().remove(path) else {
+            return Ok(None);
+        };
         database.disable(&CancellationToken::new()).await?;
         Ok(Some(database))
     }
@@ -138,7 +143,9 @@ impl Store {
     /// The database of this path.
     pub fn find(&self, path: &Path) -> Result<Database> {
         let found = self.databases().get(path).cloned();
-        found.ok_or_else(|| Error::DatabaseNotFound { path: path.to_owned() })
+        found.ok_or_else(|| Error::DatabaseNotFound {
+            path: path.to_owned(),
+        })
     }
 
     /// All databases, by path.
@@ -152,14 +159,20 @@ impl Store {
     /// # Errors
     /// The first database whose tail is not in its replica; all others are closed all the same.
     pub async fn close(&self, hurry: &CancellationToken) -> Result<()> {
-        if let Some(watchdog) = self.watchdog.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(watchdog) = self
+            .watchdog
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             watchdog.abort();
         }
         let databases = std::mem::take(&mut *self.databases());
         let mut closing = stream::iter(databases.into_values())
             .map(|database| async move {
                 let closed = database.disable(hurry).await;
-                closed.map_err(|error| error.context(format!("close {}", database.path().display())))
+                closed
+                    .map_err(|error| error.context(format!("close {}", database.path().display())))
             })
             .buffer_unordered(CLOSE_AT_ONCE);
         let mut result = Ok(());
@@ -173,16 +186,22 @@ impl Store {
     }
 
     fn databases(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Database>> {
-        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
+        self.databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn check_levels(retention: &RetentionSettings) -> Result<()> {
     if retention.levels.len() > 8 {
-        return Err(Error::Setting("compaction level cannot exceed 8".to_owned()));
+        return Err(Error::Setting(
+            "compaction level cannot exceed 8".to_owned(),
+        ));
     }
     if retention.levels.iter().any(Duration::is_zero) {
-        return Err(Error::Setting("compaction interval must be greater than 0".to_owned()));
+        return Err(Error::Setting(
+            "compaction interval must be greater than 0".to_owned(),
+        ));
     }
     Ok(())
 }

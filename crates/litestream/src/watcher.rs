@@ -97,7 +97,11 @@ mod events {
                     }
                 }
             });
-            Some(Arc::new(Self { watches: Mutex::new(watches), targets, task }))
+            Some(Arc::new(Self {
+                watches: Mutex::new(watches),
+                targets,
+                task,
+            }))
         }
 
         /// Arms the watch of a WAL for its next write.

@@ -18,7 +18,9 @@ fn file_store(path: &Path) -> Arc<dyn ObjectStore> {
 
 fn application(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
-    connection.execute_batch("PRAGMA journal_mode = wal; PRAGMA busy_timeout = 5000;").unwrap();
+    connection
+        .execute_batch("PRAGMA journal_mode = wal; PRAGMA busy_timeout = 5000;")
+        .unwrap();
     connection
 }
 
@@ -30,7 +32,10 @@ fn settings(path: &Path) -> DatabaseSettings {
 }
 
 fn replica(path: &Path) -> Arc<Replica> {
-    let settings = ReplicaSettings { sync_interval: Duration::from_millis(1), ..Default::default() };
+    let settings = ReplicaSettings {
+        sync_interval: Duration::from_millis(1),
+        ..Default::default()
+    };
     Arc::new(Replica::new(file_store(path), Layout::Plain, settings))
 }
 
@@ -44,7 +49,9 @@ async fn restored(replica: &Path, output: &Path, target: Target) -> Connection {
 }
 
 fn count(connection: &Connection) -> i64 {
-    connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+    connection
+        .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,7 +66,9 @@ async fn what_is_synced_is_restored() {
     let database = store.find(&path).unwrap();
     let mut states = Vec::new();
     for n in 0..200_i64 {
-        application.execute("INSERT INTO t VALUES(?1)", [n]).unwrap();
+        application
+            .execute("INSERT INTO t VALUES(?1)", [n])
+            .unwrap();
         if n % 20 == 0 {
             let synced = database.sync_and_wait().await.unwrap();
             assert_eq!(synced.txid, synced.replicated);
@@ -89,9 +98,14 @@ async fn a_lone_commit_gets_to_the_replica_by_itself() {
     let mut acknowledged = database.replicas()[0].subscribe();
     for n in 0..20_i64 {
         let before = *acknowledged.borrow_and_update();
-        application.execute("INSERT INTO t VALUES(?1)", [n]).unwrap();
+        application
+            .execute("INSERT INTO t VALUES(?1)", [n])
+            .unwrap();
         let moved = acknowledged.wait_for(|txid| *txid > before);
-        tokio::time::timeout(Duration::from_secs(20), moved).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(20), moved)
+            .await
+            .unwrap()
+            .unwrap();
     }
     store.close(&CancellationToken::new()).await.unwrap();
     let latest = restored(&copy, &directory.path().join("latest.db"), Target::Latest).await;
@@ -106,19 +120,31 @@ async fn a_restart_goes_on_without_a_new_base() {
     let application = application(&path);
     application.execute_batch("CREATE TABLE t(x)").unwrap();
     for round in 0..5_u64 {
-        let store = Store::open(StoreSettings { background: false, ..Default::default() }).unwrap();
+        let store = Store::open(StoreSettings {
+            background: false,
+            ..Default::default()
+        })
+        .unwrap();
         store.add(settings(&path), vec![replica(&copy)]).unwrap();
         let database = store.find(&path).unwrap();
-        application.execute("INSERT INTO t VALUES(?1)", [round as i64]).unwrap();
+        application
+            .execute("INSERT INTO t VALUES(?1)", [round as i64])
+            .unwrap();
         let txid = database.sync_and_wait().await.unwrap().txid.unwrap();
         assert_eq!(txid.get(), round + 1);
         let name = format!("{txid}-{txid}.ltx");
         let bytes = std::fs::read(database.level_zero_path().join(name)).unwrap();
         let header = ltx::Header::decode(bytes.first_chunk().unwrap()).unwrap();
-        assert_eq!(header.wal_offset > 32, round > 0, "a base image only at the first start");
+        assert_eq!(
+            header.wal_offset > 32,
+            round > 0,
+            "a base image only at the first start"
+        );
         store.close(&CancellationToken::new()).await.unwrap();
         drop(store);
-        application.execute("INSERT INTO t VALUES(?1)", [round as i64]).unwrap();
+        application
+            .execute("INSERT INTO t VALUES(?1)", [round as i64])
+            .unwrap();
     }
     let latest = restored(&copy, &directory.path().join("latest.db"), Target::Latest).await;
     assert_eq!(count(&latest), 9);

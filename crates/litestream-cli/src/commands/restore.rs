@@ -202,9 +202,8 @@ pub enum RestoreError {
 
 impl From<litestream::Error> for RestoreError {
     fn from(error: litestream::Error) -> Self {
-        let is_missing = |error: &litestream::Error| {
-            matches!(error, litestream::Error::TxNotAvailable)
-        };
+        let is_missing =
+            |error: &litestream::Error| matches!(error, litestream::Error::TxNotAvailable);
         match error {
             litestream::Error::Plan(cause) if is_missing(&cause) => Self::NoBackup,
             error if is_missing(&error) => Self::NoBackup,

@@ -90,7 +90,10 @@ impl Server {
     pub(crate) async fn close(self) {
         self.stop.cancel();
         if tokio::time::timeout(GRACE, self.task).await.is_err() {
-            tracing::error!(system = "server", "error closing control server: requests still run");
+            tracing::error!(
+                system = "server",
+                "error closing control server: requests still run"
+            );
         }
         if let Err(error) = std::fs::remove_file(&self.path)
             && error.kind() != std::io::ErrorKind::NotFound

@@ -4,11 +4,11 @@ use std::fs::File;
 
 use sqlite_wal::{Cursor, PageMap, WalHeader, WalIndex};
 
+use super::Capture;
 use super::connection::Connection;
 use super::pin::is_copied;
 use super::recovery::Tail;
 use super::sink::{BaseImage, Pages, Sink};
-use super::Capture;
 use crate::error::{Error, Result};
 
 impl Capture {
@@ -21,6 +21,11 @@ impl Capture {
         {
             self.map_generation(wal, end, &mut map)?;
         }
+        let from_wal = !map.is_empty();
+        let confirm = || match from_wal {
+            true => self.pin.confirm(index.header.salts, &self.wal_path),
+            false => Ok(()),
+        };
         let image = BaseImage {
             salts: index.header.salts,
             frames: index.header.max_frame,
@@ -33,6 +38,7 @@ impl Capture {
                 database: self.pin.connection(),
                 database_path: &self.settings.path,
             },
+            confirm: &confirm,
         };
         self.ltx.base(&image, reason)?;
         self.tail = tail;
@@ -48,11 +54,13 @@ impl Capture {
         }
         let wal = self.open_wal()?;
         let found = WalHeader::read(&wal).map_err(|error| Error::wal(&self.wal_path, error))?;
-        let found = found.filter(|found| {
-            found.salts == header.salts && found.page_size == self.page_size.get()
-        });
+        let found = found
+            .filter(|found| found.salts == header.salts && found.page_size == self.page_size.get());
         let Some(found) = found else {
-            return Err(Error::Replaced { what: "wal", path: self.wal_path.clone() });
+            return Err(Error::Replaced {
+                what: "wal",
+                path: self.wal_path.clone(),
+            });
         };
         let cursor = Cursor {
             header: found,
@@ -63,12 +71,7 @@ impl Capture {
     }
 
     /// Newest frame of each page in the generation, up to `end`, verified from its first frame.
-    pub(super) fn map_generation(
-        &self,
-        wal: &File,
-        end: Cursor,
-        map: &mut PageMap,
-    ) -> Result<()> {
+    pub(super) fn map_generation(&self, wal: &File, end: Cursor, map: &mut PageMap) -> Result<()> {
         let mut buffer = Vec::new();
         let start = Cursor::start(end.header);
         let batch = sqlite_wal::read_batch(wal, start, end.frame, 0, map, &mut buffer)
@@ -76,7 +79,10 @@ impl Capture {
         if batch.to == end {
             return Ok(());
         }
-        Err(Error::Replaced { what: "wal", path: self.wal_path.clone() })
+        Err(Error::Replaced {
+            what: "wal",
+            path: self.wal_path.clone(),
+        })
     }
 }
 

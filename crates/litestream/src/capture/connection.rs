@@ -61,7 +61,11 @@ impl Connection {
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .map_err(fail)?;
         shared::disable_lookaside(&inner);
-        let connection = Self { inner, path: path.to_owned(), busy_timeout };
+        let connection = Self {
+            inner,
+            path: path.to_owned(),
+            busy_timeout,
+        };
         connection.run("PRAGMA wal_autocheckpoint = 0")?;
         // Few pages are ever read through the cache: page 1 and nothing else.
         connection.run("PRAGMA cache_size = 4")?;
@@ -78,7 +82,10 @@ impl Connection {
         if mode.eq_ignore_ascii_case("wal") {
             return Ok(());
         }
-        Err(Error::NotWal { path: self.path.clone(), mode })
+        Err(Error::NotWal {
+            path: self.path.clone(),
+            mode,
+        })
     }
 
     /// Page size of the database in bytes.
@@ -141,9 +148,11 @@ impl Connection {
         });
         self.inner.busy_timeout(self.busy_timeout).map_err(fail)?;
         match result {
-            Err(error) if is_busy(&error) => {
-                Ok(CheckpointResult { busy: true, log: -1, checkpointed: -1 })
-            }
+            Err(error) if is_busy(&error) => Ok(CheckpointResult {
+                busy: true,
+                log: -1,
+                checkpointed: -1,
+            }),
             other => other.map_err(fail),
         }
     }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use ltx::{Header, PageSize, Timestamp, Txid};
 use sqlite_wal::{PageMap, Salts, WAL_HEADER_SIZE, frames_end};
 
+use super::Capture;
 use super::connection::Connection;
 use super::recovery::Tail;
 use super::sink::Pages;
-use super::Capture;
 use crate::error::{Error, Result};
 
 /// Holds a read transaction of its own until it is dropped.
@@ -38,7 +38,9 @@ impl Capture {
         while self.is_behind(&index) || self.rebase.is_some() {
             self.step()?;
         }
-        let Some(position) = self.ltx.position() else { return Err(Error::NoPosition) };
+        let Some(position) = self.ltx.position() else {
+            return Err(Error::NoPosition);
+        };
         let index = self.pin.peek()?;
         let (salts, frames) = match self.tail {
             Tail::At(cursor) => (cursor.header.salts, cursor.frame),

@@ -88,7 +88,9 @@ impl LtxSink {
         let txid = self.next_txid()?;
         let now = self.clock.now();
         // Restores to a time rely on files whose times do not go back, even when the clock does.
-        let timestamp = self.position.map_or(now, |position| now.max(position.timestamp));
+        let timestamp = self
+            .position
+            .map_or(now, |position| now.max(position.timestamp));
         Ok(Header {
             wal_offset: range.offset,
             wal_size: range.size,
@@ -102,7 +104,8 @@ impl LtxSink {
     fn write(
         &mut self,
         header: Header,
-        encode: impl FnOnce(&mut Encoder<crate::files::Staged>, &mut Vec<u8>, &mut Vec<u8>) -> Result<()>,
+        encode: impl FnOnce(&mut StagedEncoder, &mut Vec<u8>, &mut Vec<u8>) -> Result<()>,
+        confirm: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let txid = header.max_txid;
         let path = self.local.file(txid);
@@ -111,7 +114,10 @@ impl LtxSink {
         let mut encoder = Encoder::new(staged, header).map_err(fail)?;
         encode(&mut encoder, &mut self.page, &mut self.chunk)?;
         let (mut staged, written) = encoder.finish().map_err(fail)?;
-        staged.flush().map_err(|error| Error::io("write", &path, error))?;
+        staged
+            .flush()
+            .map_err(|error| Error::io("write", &path, error))?;
+        confirm()?;
         staged.commit()?;
         self.written += written.size;
         self.position = Some(Position {
@@ -123,6 +129,8 @@ impl LtxSink {
         Ok(())
     }
 }
+
+type StagedEncoder = Encoder<crate::files::Staged>;
 
 /// The part of the WAL that a file covers.
 struct WalRange {
@@ -143,12 +151,14 @@ impl Sink for LtxSink {
         let header = self.header(page_size, batch.commit, range)?;
         let path = self.local.file(header.max_txid);
         let before = self.position.map_or(0, |position| position.commit);
-        self.write(header, |encoder, page, _| {
+        let encode = |encoder: &mut StagedEncoder, page: &mut Vec<u8>, _: &mut Vec<u8>| {
             page.resize(page_size.bytes(), 0);
             let lock = page_size.lock_page();
             let mut grown = before.saturating_add(1)..=batch.commit;
             let mut put = |pgno: Pgno, page: &[u8]| {
-                encoder.encode_page(pgno, page).map_err(|error| Error::ltx("write", &path, error))
+                encoder
+                    .encode_page(pgno, page)
+                    .map_err(|error| Error::ltx("write", &path, error))
             };
             // Two ascending sequences merged: changed pages, and pages that are new to us although
             // the WAL does not have them.
@@ -158,7 +168,8 @@ impl Sink for LtxSink {
                 put(pgno, page)?;
             }
             fill_growth(pages, &mut grown, None, page, &mut put)
-        })
+        };
+        self.write(header, encode, || batch.confirm())
     }
 
     fn restart(&mut self, _salts: Salts) {}
@@ -173,11 +184,14 @@ impl Sink for LtxSink {
         let header = self.header(page_size, image.commit, range)?;
         let path = self.local.file(header.max_txid);
         tracing::debug!(txid = %header.max_txid, snap = true, reason, "sync");
-        self.write(header, |encoder, page, chunk| {
+        let encode = |encoder: &mut StagedEncoder, page: &mut Vec<u8>, chunk: &mut Vec<u8>| {
             encode_image(&image.pages, image.commit, page, chunk, |pgno, page| {
-                encoder.encode_page(pgno, page).map_err(|error| Error::ltx("write", &path, error))
+                encoder
+                    .encode_page(pgno, page)
+                    .map_err(|error| Error::ltx("write", &path, error))
             })
-        })
+        };
+        self.write(header, encode, || image.confirm())
     }
 }
 
@@ -193,7 +207,9 @@ fn fill_growth(
     while !grown.is_empty() && *grown.start() <= end {
         let next = *grown.start();
         *grown = next.saturating_add(1)..=*grown.end();
-        let Some(pgno) = Pgno::new(next) else { continue };
+        let Some(pgno) = Pgno::new(next) else {
+            continue;
+        };
         if Some(pgno) == until || pgno == pages.page_size().lock_page() {
             continue;
         }
@@ -222,7 +238,9 @@ pub(crate) fn encode_image(
         let Some(start) = Pgno::new(first) else { break };
         pages.read_from_database(start, chunk)?;
         for (number, bytes) in (first..).zip(chunk.chunks_exact(size)) {
-            let Some(pgno) = Pgno::new(number).filter(|pgno| *pgno != lock) else { continue };
+            let Some(pgno) = Pgno::new(number).filter(|pgno| *pgno != lock) else {
+                continue;
+            };
             if pages.read_from_wal(pgno, page)? {
                 put(pgno, page)?;
             } else {

@@ -69,14 +69,33 @@ impl Pin {
     /// What the wal-index says now. Costs no system call.
     pub(crate) fn peek(&self) -> Result<WalIndex> {
         for attempt in 0..PEEK_ATTEMPTS {
-            if let Some(index) = sqlite_wal::parse_wal_index(&self.held.wal_index_bytes()?) {
-                return Ok(index);
+            let first = sqlite_wal::parse_wal_index(&self.held.wal_index_bytes()?);
+            let again = sqlite_wal::parse_wal_index(&self.held.wal_index_bytes()?);
+            // What is copied belongs to the header only if the header is the same before and after.
+            if let (Some(first), Some(again)) = (first, again)
+                && first.header == again.header
+            {
+                return Ok(first);
             }
             if attempt > 8 {
                 std::thread::yield_now();
             }
         }
-        Err(Error::WalIndex { path: self.path.clone() })
+        Err(Error::WalIndex {
+            path: self.path.clone(),
+        })
+    }
+
+    /// Fails if the WAL is not of this generation any more. A generation is replaced in the
+    /// wal-index before its frames are overwritten.
+    pub(crate) fn confirm(&self, salts: sqlite_wal::Salts, wal: &Path) -> Result<()> {
+        if self.peek()?.header.salts == salts {
+            return Ok(());
+        }
+        Err(Error::Replaced {
+            what: "wal",
+            path: wal.to_owned(),
+        })
     }
 
     /// Begins a transaction on the second connection unless it is begun already, and says what the
@@ -118,12 +137,18 @@ impl Pin {
         if self.spare.is_none() {
             self.spare = Some(Connection::open(&self.path, self.busy_timeout)?);
         }
-        self.spare.as_ref().ok_or_else(|| Error::WalIndex { path: self.path.clone() })
+        self.spare.as_ref().ok_or_else(|| Error::WalIndex {
+            path: self.path.clone(),
+        })
     }
 
     /// Closes the second connection when it is not needed for a while; saves its descriptors.
     pub(crate) fn drop_spare(&mut self) {
-        if self.spare.as_ref().is_some_and(|spare| !spare.in_transaction()) {
+        if self
+            .spare
+            .as_ref()
+            .is_some_and(|spare| !spare.in_transaction())
+        {
             self.spare = None;
         }
     }

@@ -43,9 +43,8 @@ impl FileStamp {
     #[cfg(unix)]
     fn from_metadata(metadata: &fs::Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
-        let nanoseconds = |seconds: i64, rest: i64| {
-            i128::from(seconds) * 1_000_000_000 + i128::from(rest)
-        };
+        let nanoseconds =
+            |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -62,7 +61,13 @@ impl FileStamp {
             .ok()
             .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
             .map_or(0, |since| since.as_nanos() as i128);
-        Self { device: 0, inode: 0, size: metadata.len(), modified, changed: modified }
+        Self {
+            device: 0,
+            inode: 0,
+            size: metadata.len(),
+            modified,
+            changed: modified,
+        }
     }
 
     /// Whether both stand for the same file, whatever its content.
@@ -84,6 +89,18 @@ pub(crate) struct Record {
     /// The database file when the record was written, and when that was.
     pub(crate) database: FileStamp,
     pub(crate) written: i128,
+    /// All of the WAL was in the database file.
+    pub(crate) copied: bool,
+    /// Which start of the machine it was, 0 when not known.
+    pub(crate) boot: u64,
+}
+
+/// Tells one start of the machine from another; 0 when the system does not say.
+pub(crate) fn boot_id() -> u64 {
+    match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => crc(id.trim()).max(1),
+        Err(_) => 0,
+    }
 }
 
 impl Record {
@@ -105,13 +122,17 @@ impl Record {
     /// The record in the file, if there is a whole one.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let mut text = String::new();
-        fs::File::open(path).ok()?.take(LENGTH as u64).read_to_string(&mut text).ok()?;
+        fs::File::open(path)
+            .ok()?
+            .take(LENGTH as u64)
+            .read_to_string(&mut text)
+            .ok()?;
         Self::decode(&text)
     }
 
     fn encode(&self) -> String {
         let fields = format!(
-            "1 {} {:016x} {:08x} {:08x} {} {:08x} {:08x} {} {} {} {} {} {}",
+            "1 {} {:016x} {:08x} {:08x} {} {:08x} {:08x} {} {} {} {} {} {} {} {:016x}",
             self.txid,
             self.file_checksum,
             self.salts.salt1,
@@ -125,6 +146,8 @@ impl Record {
             self.database.modified,
             self.database.changed,
             self.written,
+            u8::from(self.copied),
+            self.boot,
         );
         let sum = crc(&fields);
         let text = format!("{fields} {sum:016x}");
@@ -147,9 +170,15 @@ impl Record {
         let record = Self {
             txid: words.next()?.parse().ok()?,
             file_checksum: u64::from_str_radix(words.next()?, 16).ok()?,
-            salts: Salts { salt1: hex(words.next()?)?, salt2: hex(words.next()?)? },
+            salts: Salts {
+                salt1: hex(words.next()?)?,
+                salt2: hex(words.next()?)?,
+            },
             frame: words.next()?.parse().ok()?,
-            checksum: RunningChecksum { s0: hex(words.next()?)?, s1: hex(words.next()?)? },
+            checksum: RunningChecksum {
+                s0: hex(words.next()?)?,
+                s1: hex(words.next()?)?,
+            },
             database: FileStamp {
                 device: words.next()?.parse().ok()?,
                 inode: words.next()?.parse().ok()?,
@@ -158,6 +187,8 @@ impl Record {
                 changed: words.next()?.parse().ok()?,
             },
             written: words.next()?.parse().ok()?,
+            copied: words.next()? == "1",
+            boot: u64::from_str_radix(words.next()?, 16).ok()?,
         };
         words.next().is_none().then_some(record)
     }
@@ -175,7 +206,10 @@ mod tests {
         Record {
             txid: Txid::FIRST,
             file_checksum: u64::MAX,
-            salts: Salts { salt1: 7, salt2: u32::MAX },
+            salts: Salts {
+                salt1: 7,
+                salt2: u32::MAX,
+            },
             frame: 12,
             checksum: RunningChecksum { s0: 1, s1: 2 },
             database: FileStamp {
@@ -186,6 +220,8 @@ mod tests {
                 changed: 5_000_000_000,
             },
             written: i128::from(i64::MAX) * 1_000_000_000 + 3_000_000_000,
+            copied: true,
+            boot: u64::MAX,
         }
     }
 
@@ -196,7 +232,11 @@ mod tests {
         let first = record();
         first.write(&path).unwrap();
         assert_eq!(Record::read(&path), Some(first));
-        let second = Record { frame: 1, file_checksum: 0, ..first };
+        let second = Record {
+            frame: 1,
+            file_checksum: 0,
+            ..first
+        };
         second.write(&path).unwrap();
         assert_eq!(Record::read(&path), Some(second));
     }
@@ -208,7 +248,11 @@ mod tests {
         for index in 0..text.trim_end().len() {
             let mut bytes = text.clone().into_bytes();
             bytes[index] = if bytes[index] == b'3' { b'4' } else { b'3' };
-            assert_eq!(Record::decode(std::str::from_utf8(&bytes).unwrap()), None, "byte {index}");
+            assert_eq!(
+                Record::decode(std::str::from_utf8(&bytes).unwrap()),
+                None,
+                "byte {index}"
+            );
         }
         assert_eq!(Record::decode(&text[..LENGTH - 1]), None);
         assert_eq!(Record::decode(""), None);
@@ -218,9 +262,15 @@ mod tests {
     fn a_change_close_to_the_record_proves_nothing() {
         let calm = record();
         assert!(calm.proves_untouched(&calm.database));
-        let racy = Record { written: calm.database.modified + 1, ..calm };
+        let racy = Record {
+            written: calm.database.modified + 1,
+            ..calm
+        };
         assert!(!racy.proves_untouched(&racy.database));
-        let touched = FileStamp { size: 1, ..calm.database };
+        let touched = FileStamp {
+            size: 1,
+            ..calm.database
+        };
         assert!(!calm.proves_untouched(&touched));
     }
 }

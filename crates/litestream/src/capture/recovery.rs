@@ -57,6 +57,8 @@ pub(crate) struct Evidence<'a> {
     /// The database file before it was opened.
     pub(crate) database: FileStamp,
     pub(crate) page_size: u32,
+    /// Which start of the machine this is, 0 when not known.
+    pub(crate) boot: u64,
 }
 
 impl Evidence<'_> {
@@ -66,7 +68,10 @@ impl Evidence<'_> {
             return Ok(Verdict::Rebase("page size changed"));
         }
         let header = self.newest.header;
-        let captured = Salts { salt1: header.wal_salt1, salt2: header.wal_salt2 };
+        let captured = Salts {
+            salt1: header.wal_salt1,
+            salt2: header.wal_salt2,
+        };
         let end = (header.wal_offset + header.wal_size).max(sqlite_wal::WAL_HEADER_SIZE);
         let Ok(frames) = sqlite_wal::frame_at_offset(self.page_size, end) else {
             return Ok(Verdict::Rebase("wal position is not at a frame"));
@@ -90,7 +95,16 @@ impl Evidence<'_> {
     }
 
     fn is_untouched(&self) -> bool {
-        self.newest.record.is_some_and(|record| record.proves_untouched(&self.database))
+        self.newest.record.is_some_and(|record| {
+            // Frames that were only in the WAL may not have survived a loss of power.
+            record.proves_untouched(&self.database) && (record.copied || self.is_same_boot())
+        })
+    }
+
+    fn is_same_boot(&self) -> bool {
+        self.newest
+            .record
+            .is_some_and(|record| record.boot != 0 && record.boot == self.boot)
     }
 
     /// The WAL is of the generation that was captured last: is it the same up to our position?
@@ -118,13 +132,19 @@ impl Evidence<'_> {
     /// The cursor behind `frames`, if that frame is the very one that was captured.
     fn proved_cursor(&self, header: WalHeader, frames: u32) -> Result<Option<Cursor>> {
         let Some(wal) = self.wal else { return Ok(None) };
-        let Some(frame) = probe_frame(wal, self.page_size, frames).map_err(|error| self.unreadable(error))? else {
+        let Some(frame) =
+            probe_frame(wal, self.page_size, frames).map_err(|error| self.unreadable(error))?
+        else {
             return Ok(None);
         };
         if frame.salts != header.salts {
             return Ok(None);
         }
-        let cursor = Cursor { header, frame: frames, checksum: frame.checksum };
+        let cursor = Cursor {
+            header,
+            frame: frames,
+            checksum: frame.checksum,
+        };
         let proved = match self.newest.record {
             Some(record) => {
                 (record.salts, record.frame, record.checksum)
@@ -146,9 +166,11 @@ impl Evidence<'_> {
             Cursor::start(end.header)
         } else {
             match probe_frame(wal, self.page_size, first).map_err(|error| self.unreadable(error))? {
-                Some(frame) if frame.salts == end.header.salts => {
-                    Cursor { header: end.header, frame: first, checksum: frame.checksum }
-                }
+                Some(frame) if frame.salts == end.header.salts => Cursor {
+                    header: end.header,
+                    frame: first,
+                    checksum: frame.checksum,
+                },
                 _ => return Ok(false),
             }
         };
@@ -172,7 +194,9 @@ impl Evidence<'_> {
         let mut other = page.clone();
         let mut matched = 0;
         while let Some(pgno) = decoder.next_page(&mut page).map_err(fail)? {
-            let Some(frame) = map.get(pgno.get()) else { continue };
+            let Some(frame) = map.get(pgno.get()) else {
+                continue;
+            };
             let offset = sqlite_wal::page_offset(self.page_size, frame);
             let read = wal.read_at(&mut other, offset);
             if read.map_err(|error| Error::io("read", self.wal_path, error))? < other.len()
@@ -189,24 +213,43 @@ impl Evidence<'_> {
     /// it behind the frames of its successor.
     fn ended_at(&self, captured: Salts, frames: u32) -> Result<bool> {
         let index = &self.index.header;
-        let Some(wal) = self.wal else { return Ok(false) };
+        let Some(wal) = self.wal else {
+            return Ok(false);
+        };
+        // Without the same boot the file system may have lost the middle of the old generation.
         if frames == 0
+            || !self.is_same_boot()
             || index.max_frame >= frames
             || !index.salts.is_successor_of(captured)
         {
             return Ok(false);
         }
-        let Some(header) = self.wal_header(index.salts)? else { return Ok(false) };
-        let old = WalHeader { salts: captured, ..header };
-        let Some(cursor) = self.proved_cursor(old, frames)? else { return Ok(false) };
-        // The slot behind must exist: a file that was cut shows nothing.
-        let next = probe_frame(wal, self.page_size, frames + 1).map_err(|error| self.unreadable(error))?;
-        let Some(next) = next.filter(|next| next.salts != index.salts) else { return Ok(false) };
+        let Some(header) = self.wal_header(index.salts)? else {
+            return Ok(false);
+        };
+        // The slot behind is read before the slot of the position: a generation that grows
+        // meanwhile overwrites them in the other order, so it cannot hide the one and spare the
+        // other. The slot must exist: a file that was cut shows nothing.
+        let next =
+            probe_frame(wal, self.page_size, frames + 1).map_err(|error| self.unreadable(error))?;
+        let Some(next) = next.filter(|next| next.salts != index.salts) else {
+            return Ok(false);
+        };
         let whole = sqlite_wal::frames_end(self.page_size, frames + 1);
-        let length = wal.metadata().map_err(|error| Error::io("stat", self.wal_path, error))?.len();
+        let length = wal
+            .metadata()
+            .map_err(|error| Error::io("stat", self.wal_path, error))?
+            .len();
         if length < whole {
             return Ok(false);
         }
+        let old = WalHeader {
+            salts: captured,
+            ..header
+        };
+        let Some(cursor) = self.proved_cursor(old, frames)? else {
+            return Ok(false);
+        };
         Ok(next.salts != captured
             || !sqlite_wal::continues(wal, cursor).map_err(|error| self.unreadable(error))?)
     }

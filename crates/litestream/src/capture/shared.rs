@@ -5,7 +5,10 @@
 //! documented file control `SQLITE_FCNTL_FILE_POINTER` and the `sqlite3_io_methods` of that file.
 //!
 //! Invariant: nothing here opens or closes a descriptor, takes a lock, or writes.
-#![expect(unsafe_code, reason = "SQLite offers the wal-index and its file object in C only")]
+#![expect(
+    unsafe_code,
+    reason = "SQLite offers the wal-index and its file object in C only"
+)]
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -46,7 +49,9 @@ fn main_file(
     // SAFETY: a file object handed out by SQLite starts with its methods pointer, which is null
     // when the file is not open and otherwise points to a table that lives as long as the VFS.
     let methods = unsafe { (*file).pMethods.as_ref() };
-    methods.map(|methods| (file, methods)).ok_or_else(|| error(ffi::SQLITE_CANTOPEN))
+    methods
+        .map(|methods| (file, methods))
+        .ok_or_else(|| error(ffi::SQLITE_CANTOPEN))
 }
 
 /// A copy of the first bytes of the wal-index. The copy may be torn when a writer publishes at the
@@ -84,7 +89,11 @@ pub(super) fn database_size(connection: &rusqlite::Connection) -> Result<u64, ru
     let mut size: ffi::sqlite3_int64 = 0;
     // SAFETY: `file` is open and `size` outlives the call.
     let code = unsafe { size_of(file, &raw mut size) };
-    if code == ffi::SQLITE_OK { Ok(size.cast_unsigned()) } else { Err(error(code)) }
+    if code == ffi::SQLITE_OK {
+        Ok(size.cast_unsigned())
+    } else {
+        Err(error(code))
+    }
 }
 
 /// Reads from the database file; fewer bytes than asked for mean its end.
@@ -103,9 +112,18 @@ pub(super) fn read_database(
     let length = c_int::try_from(wanted).map_err(|_| error(ffi::SQLITE_TOOBIG))?;
     // SAFETY: `file` is open and the buffer holds at least `length` bytes.
     let code = unsafe {
-        read(file, buffer.as_mut_ptr().cast::<c_void>(), length, offset.cast_signed())
+        read(
+            file,
+            buffer.as_mut_ptr().cast::<c_void>(),
+            length,
+            offset.cast_signed(),
+        )
     };
-    if code == ffi::SQLITE_OK { Ok(wanted) } else { Err(error(code)) }
+    if code == ffi::SQLITE_OK {
+        Ok(wanted)
+    } else {
+        Err(error(code))
+    }
 }
 
 /// Frees the connection's private allocator (about 48 KiB): our statements are few and small.

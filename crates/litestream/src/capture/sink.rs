@@ -42,14 +42,18 @@ impl Pages<'_> {
 
     /// Reads the newest version of a page from the WAL; `false` when it is not there.
     pub fn read_from_wal(&self, pgno: Pgno, page: &mut [u8]) -> Result<bool> {
-        let Some(frame) = self.map.get(pgno.get()) else { return Ok(false) };
+        let Some(frame) = self.map.get(pgno.get()) else {
+            return Ok(false);
+        };
         if let Some((batch, buffer)) = self.batch
             && let Some(bytes) = batch.buffered_page(buffer, frame)
         {
             page.copy_from_slice(bytes);
             return Ok(true);
         }
-        let Some((wal, path)) = self.wal else { return Ok(false) };
+        let Some((wal, path)) = self.wal else {
+            return Ok(false);
+        };
         let offset = sqlite_wal::page_offset(self.page_size.get(), frame);
         let found = read_full(wal, page, offset).map_err(|error| Error::io("read", path, error))?;
         if found < page.len() {
@@ -66,7 +70,9 @@ impl Pages<'_> {
     /// Reads consecutive pages from the database file, without the WAL. What lies behind the end
     /// of the file is zero: SQLite reads it so too.
     pub fn read_from_database(&self, first: Pgno, pages: &mut [u8]) -> Result<()> {
-        let found = self.database.read_database(pages, self.page_size.offset_of(first))?;
+        let found = self
+            .database
+            .read_database(pages, self.page_size.offset_of(first))?;
         if let Some(rest) = pages.get_mut(found..) {
             rest.fill(0);
         }
@@ -100,6 +106,19 @@ pub struct CommitBatch<'a> {
     pub commit: u32,
     /// The changed pages.
     pub pages: Pages<'a>,
+    pub(crate) confirm: &'a dyn Fn() -> Result<()>,
+}
+
+impl CommitBatch<'_> {
+    /// Makes sure that what was read is what was committed. To be called after the last page was
+    /// read and before anything relies on it: a reader that was pinned when everything was copied
+    /// does not keep a writer from starting the WAL anew.
+    ///
+    /// # Errors
+    /// The WAL was started anew meanwhile; nothing of the batch may be kept.
+    pub fn confirm(&self) -> Result<()> {
+        (self.confirm)()
+    }
 }
 
 /// The whole database at one committed state.
@@ -112,6 +131,14 @@ pub struct BaseImage<'a> {
     pub commit: u32,
     /// The pages.
     pub pages: Pages<'a>,
+    pub(crate) confirm: &'a dyn Fn() -> Result<()>,
+}
+
+impl BaseImage<'_> {
+    /// As [`CommitBatch::confirm`].
+    pub fn confirm(&self) -> Result<()> {
+        (self.confirm)()
+    }
 }
 
 /// Takes what capture reads. A call that fails changes nothing, and is made again.

@@ -11,7 +11,7 @@ use sqlite_wal::PageMap;
 
 use super::ltx_sink::{LtxSink, Position};
 use super::pin::Pin;
-use super::record::{FileStamp, Record};
+use super::record::{FileStamp, Record, boot_id};
 use super::recovery::{Evidence, Newest, Tail, Verdict};
 use super::{Capture, CaptureSettings};
 use crate::clock::Clock;
@@ -24,7 +24,10 @@ enum LocalState {
     /// No level-0 file.
     Empty,
     /// The newest one is whole.
-    Found { position: Position, header: ltx::Header },
+    Found {
+        position: Position,
+        header: ltx::Header,
+    },
     /// The newest one cannot be trusted.
     Damaged { txid: Txid, error: Error },
 }
@@ -39,14 +42,21 @@ impl Capture {
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Self>> {
         let path = settings.path.clone();
-        let Some(database) = FileStamp::of(&path)? else { return Ok(None) };
+        let Some(database) = FileStamp::of(&path)? else {
+            return Ok(None);
+        };
         let ownership = Ownership::of_database(&path)?;
         local.remove_temporary()?;
         let wal_path = with_suffix(&path, "-wal");
         let pin = Pin::open(&path, settings.busy_timeout)?;
         match FileStamp::of(&path)? {
             Some(now) if now.is_same_file(&database) => {}
-            _ => return Err(Error::Replaced { what: "database", path }),
+            _ => {
+                return Err(Error::Replaced {
+                    what: "database",
+                    path,
+                });
+            }
         }
         let size = pin.connection().page_size()?;
         let page_size = PageSize::new(size)
@@ -69,6 +79,7 @@ impl Capture {
             page_size,
             tail: Tail::Fresh,
             ltx,
+            boot: boot_id(),
             rebase: None,
             map: PageMap::new(),
             buffer: Vec::new(),
@@ -105,12 +116,17 @@ impl Capture {
         };
         let path = self.local.file(position.txid);
         let evidence = Evidence {
-            newest: Newest { header: &header, path: &path, record },
+            newest: Newest {
+                header: &header,
+                path: &path,
+                record,
+            },
             index: self.pin.peek()?,
             wal: wal.as_ref(),
             wal_path: &self.wal_path,
             database: self.database,
             page_size: self.page_size.get(),
+            boot: boot_id(),
         };
         match evidence.judge()? {
             Verdict::Continue(tail) => self.tail = tail,
@@ -122,11 +138,16 @@ impl Capture {
 
 /// Reads and verifies the newest level-0 file.
 fn local_state(local: &LocalDir) -> Result<LocalState> {
-    let Some(txid) = local.list()?.last().copied() else { return Ok(LocalState::Empty) };
+    let Some(txid) = local.list()?.last().copied() else {
+        return Ok(LocalState::Empty);
+    };
     let path = local.file(txid);
     let fail = |error| Error::ltx("verify", &path, error);
     let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-    let verified = match ltx::verify(std::io::BufReader::with_capacity(1 << 18, file), path.display().to_string()) {
+    let verified = match ltx::verify(
+        std::io::BufReader::with_capacity(1 << 18, file),
+        path.display().to_string(),
+    ) {
         Ok(verified) => verified,
         Err(error) => {
             let error = fail(error);

@@ -30,10 +30,13 @@ impl Inner {
             match tokio::time::timeout(PATIENCE, replica.ensure_index()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.not_listed(replica, &error),
-                Err(_) => self.not_listed(replica, &Error::Timeout {
-                    what: "list replica".to_owned(),
-                    seconds: PATIENCE.as_secs_f64(),
-                }),
+                Err(_) => self.not_listed(
+                    replica,
+                    &Error::Timeout {
+                        what: "list replica".to_owned(),
+                        seconds: PATIENCE.as_secs_f64(),
+                    },
+                ),
             }
         });
         join_all(listings).await;
@@ -55,8 +58,12 @@ impl Inner {
     }
 
     async fn fetch_newest(self: &Arc<Self>) -> Result<()> {
-        let ahead = self.replicas.iter().max_by_key(|replica| replica.known_max());
-        let Some((replica, newest)) = ahead.and_then(|replica| Some((replica, replica.known_max()?)))
+        let ahead = self
+            .replicas
+            .iter()
+            .max_by_key(|replica| replica.known_max());
+        let Some((replica, newest)) =
+            ahead.and_then(|replica| Some((replica, replica.known_max()?)))
         else {
             return Ok(());
         };
@@ -103,7 +110,9 @@ impl Inner {
                 .pool
                 .run(move || {
                     use std::io::Write;
-                    staged.write_all(&bytes).map_err(|error| Error::io("write", &path, error))?;
+                    staged
+                        .write_all(&bytes)
+                        .map_err(|error| Error::io("write", &path, error))?;
                     Ok(staged)
                 })
                 .await?;

@@ -56,7 +56,10 @@ impl Inner {
         let started = Instant::now();
         let result = self.try_cycle(purpose);
         add(&self.metrics.sync_count, 1);
-        add(&self.metrics.sync_nanoseconds, nanoseconds(started.elapsed()));
+        add(
+            &self.metrics.sync_nanoseconds,
+            nanoseconds(started.elapsed()),
+        );
         let full = matches!(&result, Err(error) if error.kind() == ErrorKind::DiskFull);
         set(&self.metrics.disk_full, u64::from(full));
         if result.is_err() {
@@ -71,7 +74,10 @@ impl Inner {
             *slot = self.open_capture()?;
         }
         let Some(capture) = slot.as_mut() else {
-            return Ok(Cycle { missing: true, ..Cycle::default() });
+            return Ok(Cycle {
+                missing: true,
+                ..Cycle::default()
+            });
         };
         let result = self.work(capture, purpose);
         if let Err(error) = &result
@@ -91,13 +97,19 @@ impl Inner {
         };
         let clock = Arc::clone(&self.shared.clock);
         if let Ok(ownership) = Ownership::of_database(&self.settings.path) {
-            self.replicas.iter().for_each(|replica| replica.adopt(&ownership));
+            self.replicas
+                .iter()
+                .for_each(|replica| replica.adopt(&ownership));
         }
         let Some(mut capture) = Capture::open(settings, self.local.clone(), clock)? else {
             tracing::debug!(system = "store", db = self.name, "sync: no database found");
             return Ok(None);
         };
-        let floor = self.replicas.iter().filter_map(|replica| replica.known_max()).max();
+        let floor = self
+            .replicas
+            .iter()
+            .filter_map(|replica| replica.known_max())
+            .max();
         if floor > capture.position() {
             capture.demand_base("database behind replica", floor);
         }
@@ -153,7 +165,10 @@ impl Inner {
     fn checkpoint(&self, capture: &mut Capture, purpose: Purpose) -> Result<()> {
         let frames = capture.frames()?;
         let least = self.settings.min_checkpoint_pages;
-        let truncate = self.settings.truncate_pages.is_some_and(|pages| frames >= pages);
+        let truncate = self
+            .settings
+            .truncate_pages
+            .is_some_and(|pages| frames >= pages);
         let effort = if truncate {
             tracing::info!(
                 system = "store",
@@ -200,7 +215,9 @@ impl Inner {
                 mode = mode.as_str(),
                 result = format!(
                     "{},{},{}",
-                    i32::from(result.busy), result.log, result.checkpointed
+                    i32::from(result.busy),
+                    result.log,
+                    result.checkpointed
                 ),
                 "checkpoint"
             );

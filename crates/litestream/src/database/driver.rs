@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::cycle::{Cycle, Purpose, backoff};
 use super::Inner;
+use super::cycle::{Cycle, Purpose, backoff};
 use crate::error::{Error, ErrorKind};
 use crate::watcher::{DATABASE_WRITTEN, LOOK_NOW, OVERDUE, WAL_WRITTEN};
 
@@ -39,7 +39,10 @@ struct Pace {
 
 impl Pace {
     fn due(&self) -> Option<Instant> {
-        [self.capture, self.poll.map(|(at, _)| at), self.settle].into_iter().flatten().min()
+        [self.capture, self.poll.map(|(at, _)| at), self.settle]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Plans a capture for `at`, unless one is planned sooner.
@@ -57,7 +60,10 @@ pub(super) async fn drive(inner: Arc<Inner>, stop: CancellationToken) {
         () = stop.cancelled() => return,
         () = inner.prepare() => {}
     }
-    let mut pace = Pace { capture: Some(Instant::now()), ..Pace::default() };
+    let mut pace = Pace {
+        capture: Some(Instant::now()),
+        ..Pace::default()
+    };
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -116,7 +122,9 @@ impl Inner {
         }
         if bits & DATABASE_WRITTEN != 0 {
             // Somebody runs a checkpoint, and may be waiting for our reader to move.
-            let at = pace.last_rest.map_or(now, |last| (last + interval).max(now));
+            let at = pace
+                .last_rest
+                .map_or(now, |last| (last + interval).max(now));
             pace.last_rest = Some(at);
             pace.plan(at);
         }
@@ -130,7 +138,9 @@ impl Inner {
         }
         if self.has_news() {
             pace.poll = None;
-            let next = pace.last.map_or(now, |last| (last + self.settings.monitor_interval).max(now));
+            let next = pace
+                .last
+                .map_or(now, |last| (last + self.settings.monitor_interval).max(now));
             pace.plan(next);
         } else if step < LAST_POLL {
             pace.poll = Some((now + step * 2, step * 2));
@@ -153,7 +163,9 @@ impl Inner {
     /// Whether commits wait; when that cannot be told at once, there may be some.
     fn has_news(&self) -> bool {
         match self.capture.try_lock() {
-            Ok(slot) => slot.as_ref().is_none_or(|capture| capture.has_news().unwrap_or(true)),
+            Ok(slot) => slot
+                .as_ref()
+                .is_none_or(|capture| capture.has_news().unwrap_or(true)),
             Err(_) => true,
         }
     }
@@ -178,7 +190,10 @@ impl Inner {
         }
         pace.poll = None;
         if cycle.more {
-            pace.plan(pace.last.map_or(started, |last| last + self.settings.monitor_interval));
+            pace.plan(
+                pace.last
+                    .map_or(started, |last| last + self.settings.monitor_interval),
+            );
         }
         let checkpoint = self.settings.checkpoint_interval;
         pace.settle = match (cycle.missing, cycle.uncopied, purpose) {
@@ -200,10 +215,16 @@ impl Inner {
         {
             let mut health = self.health();
             health.capture_errors = pace.errors;
-            let since = health.last_error.take().map_or_else(std::time::Instant::now, |last| last.1);
+            let since = health
+                .last_error
+                .take()
+                .map_or_else(std::time::Instant::now, |last| last.1);
             health.last_error = Some((error.to_string(), since));
         }
-        if pace.logged.is_some_and(|logged| logged.elapsed() < LOG_EVERY) {
+        if pace
+            .logged
+            .is_some_and(|logged| logged.elapsed() < LOG_EVERY)
+        {
             return;
         }
         pace.logged = Some(Instant::now());

@@ -39,7 +39,9 @@ pub(super) async fn maintain_loop(inner: &Arc<Inner>, replica: &Arc<Replica>) {
             }
             continue;
         };
-        let wait = at.as_millis().saturating_sub(inner.shared.clock.now().as_millis());
+        let wait = at
+            .as_millis()
+            .saturating_sub(inner.shared.clock.now().as_millis());
         let mut wake = Instant::now() + Duration::from_millis(u64::try_from(wait).unwrap_or(0));
         if let Some(earliest) = not_before.take() {
             wake = wake.max(earliest);
@@ -75,12 +77,18 @@ fn chores(
         let source = index.level(below);
         // The base image waits for the first increment: it is in the snapshot level anyway.
         if compact::is_due(index, level) && !source.is_empty() {
-            due.push((next_tick(index.level(level), *interval), Chore::Compact(level)));
+            due.push((
+                next_tick(index.level(level), *interval),
+                Chore::Compact(level),
+            ));
         }
     }
     let snapshots = index.level(Level::SNAPSHOT);
     if acknowledged.is_some() && index.level_max(Level::SNAPSHOT) < acknowledged {
-        due.push((next_tick(snapshots, settings.snapshot_interval), Chore::Snapshot));
+        due.push((
+            next_tick(snapshots, settings.snapshot_interval),
+            Chore::Snapshot,
+        ));
     }
     if settings.delete_remote {
         let raw = compact::expired_raw(index, settings.l0_retention);
@@ -128,23 +136,38 @@ async fn compact_level(inner: &Arc<Inner>, replica: &Arc<Replica>, level: Level)
 async fn remove_local(inner: &Arc<Inner>) -> Result<()> {
     let level = Level::new(1).unwrap_or(Level::RAW);
     let compacted = inner.replicas.iter().map(|replica| {
-        replica.with_index(|index| index.level_max(level)).ok().flatten()
+        replica
+            .with_index(|index| index.level_max(level))
+            .ok()
+            .flatten()
     });
-    let Some(Some(safe)) = compacted.min() else { return Ok(()) };
-    let Some(position) = inner.position() else { return Ok(()) };
+    let Some(Some(safe)) = compacted.min() else {
+        return Ok(());
+    };
+    let Some(position) = inner.position() else {
+        return Ok(());
+    };
     let keep_from = safe.next().min(position);
     let local = inner.local.clone();
-    let removed = inner.shared.pool.run(move || local.remove_before(keep_from)).await?;
-    tracing::debug!(system = "store", db = inner.name, removed, "deleting local ltx files");
+    let removed = inner
+        .shared
+        .pool
+        .run(move || local.remove_before(keep_from))
+        .await?;
+    tracing::debug!(
+        system = "store",
+        db = inner.name,
+        removed,
+        "deleting local ltx files"
+    );
     Ok(())
 }
 
 async fn enforce_raw_retention(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<()> {
     let settings = &inner.shared.retention;
     let now = inner.shared.clock.now();
-    let files = replica.with_index(|index| {
-        compact::raw_to_delete(index, settings.l0_retention, now)
-    })?;
+    let files =
+        replica.with_index(|index| compact::raw_to_delete(index, settings.l0_retention, now))?;
     let deleted = files.len();
     delete(replica, files).await?;
     let max = replica.with_index(|index| index.level_max(Level::new(1)?))?;
@@ -180,7 +203,10 @@ async fn delete(replica: &Replica, files: Vec<RemoteFile>) -> Result<()> {
     if files.is_empty() {
         return Ok(());
     }
-    let keys = files.iter().map(|file| layout.key(file.level, file.range)).collect();
+    let keys = files
+        .iter()
+        .map(|file| layout.key(file.level, file.range))
+        .collect();
     for file in &files {
         tracing::debug!(
             replica = replica.kind(), level = file.level.get(),
@@ -191,7 +217,10 @@ async fn delete(replica: &Replica, files: Vec<RemoteFile>) -> Result<()> {
     let failed = replica.store().delete(keys).await?;
     let failed_keys: Vec<_> = failed.iter().map(|(key, _)| key.clone()).collect();
     replica.update_index(|index| {
-        for file in files.iter().filter(|file| !failed_keys.contains(&layout.key(file.level, file.range))) {
+        for file in files
+            .iter()
+            .filter(|file| !failed_keys.contains(&layout.key(file.level, file.range)))
+        {
             index.remove(file);
         }
     });

@@ -23,13 +23,22 @@ pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<
     let frozen = freeze(inner).await?;
     let txid = frozen.txid();
     let timestamp = frozen.timestamp();
-    let range = TxidRange { min: Txid::FIRST, max: txid };
+    let range = TxidRange {
+        min: Txid::FIRST,
+        max: txid,
+    };
     let (writer, body) = ChunkWriter::new();
-    let encoding = inner.shared.slow_pool.run(move || encode(&frozen, range, writer));
+    let encoding = inner
+        .shared
+        .slow_pool
+        .run(move || encode(&frozen, range, writer));
     let put = replica.store().put(
         replica.layout().key(Level::SNAPSHOT, range),
         Body::Stream(body),
-        PutOptions { timestamp: Some(timestamp.as_millis()), ..PutOptions::default() },
+        PutOptions {
+            timestamp: Some(timestamp.as_millis()),
+            ..PutOptions::default()
+        },
     );
     let (encoded, put) = tokio::join!(encoding, put);
     // Why the upload failed matters more than that the encoder was cut off by it.
@@ -47,21 +56,26 @@ pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<
 async fn freeze(inner: &Arc<Inner>) -> Result<Frozen> {
     inner.capture_all().await?;
     let owner = Arc::clone(inner);
-    let frozen = inner.shared.pool.run(move || match owner.capture().as_mut() {
-        Some(capture) => {
-            let frozen = capture.freeze();
-            owner.publish(capture.position());
-            frozen
-        }
-        None => Err(Error::NoPosition),
-    });
+    let frozen = inner
+        .shared
+        .pool
+        .run(move || match owner.capture().as_mut() {
+            Some(capture) => {
+                let frozen = capture.freeze();
+                owner.publish(capture.position());
+                frozen
+            }
+            None => Err(Error::NoPosition),
+        });
     frozen.await
 }
 
 fn encode(frozen: &Frozen, range: TxidRange, mut writer: ChunkWriter) -> Result<()> {
     let result = encode_into(frozen, range, &mut writer);
     match result {
-        Ok(()) => writer.finish().map_err(|error| Error::io("upload snapshot of", frozen.path(), error)),
+        Ok(()) => writer
+            .finish()
+            .map_err(|error| Error::io("upload snapshot of", frozen.path(), error)),
         Err(error) => {
             writer.fail(&error.to_string());
             Err(error)
@@ -70,7 +84,10 @@ fn encode(frozen: &Frozen, range: TxidRange, mut writer: ChunkWriter) -> Result<
 }
 
 fn encode_into(frozen: &Frozen, range: TxidRange, writer: &mut ChunkWriter) -> Result<()> {
-    let fail = |source| Error::LtxStream { operation: "encode snapshot", source };
+    let fail = |source| Error::LtxStream {
+        operation: "encode snapshot",
+        source,
+    };
     let (mut page, mut chunk) = (Vec::new(), Vec::new());
     let header = frozen.describe(Header::new(
         frozen.page_size(),
@@ -79,9 +96,13 @@ fn encode_into(frozen: &Frozen, range: TxidRange, writer: &mut ChunkWriter) -> R
         frozen.timestamp(),
     ));
     let mut encoder = Encoder::new(writer, header).map_err(fail)?;
-    encode_image(&frozen.pages(), frozen.commit(), &mut page, &mut chunk, |pgno, page| {
-        encoder.encode_page(pgno, page).map_err(fail)
-    })?;
+    encode_image(
+        &frozen.pages(),
+        frozen.commit(),
+        &mut page,
+        &mut chunk,
+        |pgno, page| encoder.encode_page(pgno, page).map_err(fail),
+    )?;
     encoder.finish().map_err(fail)?;
     Ok(())
 }

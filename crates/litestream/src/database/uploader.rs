@@ -59,8 +59,11 @@ async fn upload_forever(inner: &Arc<Inner>, replica: &Arc<Replica>) {
             Ok(pass) => {
                 if errors > 0 {
                     tracing::info!(
-                        system = "store", db = inner.name, replica = replica.kind(),
-                        previous_errors = errors, "replica sync recovered"
+                        system = "store",
+                        db = inner.name,
+                        replica = replica.kind(),
+                        previous_errors = errors,
+                        "replica sync recovered"
                     );
                     errors = 0;
                 }
@@ -94,7 +97,10 @@ async fn drain(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
     loop {
         match pass(inner, replica).await? {
             Pass::Limited => tracing::debug!(
-                system = "store", db = inner.name, replica = replica.kind(), "replica sync limited"
+                system = "store",
+                db = inner.name,
+                replica = replica.kind(),
+                "replica sync limited"
             ),
             other => return Ok(other),
         }
@@ -112,7 +118,9 @@ async fn pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
 }
 
 async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
-    let Some(position) = inner.position() else { return Err(Error::NoPosition) };
+    let Some(position) = inner.position() else {
+        return Err(Error::NoPosition);
+    };
     let (first, last) = match replica.need(&inner.local, position).await? {
         Need::Nothing => (None, position),
         Need::Base { above, reason } => {
@@ -174,7 +182,9 @@ pub(super) async fn upload_up_to(
     while replica.acknowledged() < Some(txid) {
         match drain(inner, replica).await? {
             Pass::WaitsForBase if captured_anew => {
-                return Err(Error::Setting("the replica keeps moving ahead of us".to_owned()));
+                return Err(Error::Setting(
+                    "the replica keeps moving ahead of us".to_owned(),
+                ));
             }
             Pass::WaitsForBase => {
                 captured_anew = true;
@@ -192,7 +202,9 @@ pub(super) async fn last_sync(inner: &Arc<Inner>, hurry: &CancellationToken) -> 
     if let Err(error) = &captured {
         tracing::error!(system = "store", db = inner.name, %error, "last sync failed");
     }
-    let Some(position) = inner.position() else { return captured.map(drop) };
+    let Some(position) = inner.position() else {
+        return captured.map(drop);
+    };
     let deadline = Instant::now() + inner.settings.shutdown_sync_timeout;
     let started = Instant::now();
     let mut attempts = 0;
@@ -202,7 +214,9 @@ pub(super) async fn last_sync(inner: &Arc<Inner>, hurry: &CancellationToken) -> 
                 system = "store", db = inner.name, attempts, duration = ?started.elapsed(),
                 "shutdown sync skipped, interrupted by signal"
             );
-            return Err(Error::Closing { what: "shutdown sync" });
+            return Err(Error::Closing {
+                what: "shutdown sync",
+            });
         }
         attempts += 1;
         let attempt = async {

@@ -25,7 +25,10 @@ impl RemoteIndex {
     /// One listing over all levels; with `timestamps`, on stores that do not list them, one request
     /// per object more.
     pub async fn load(store: &dyn ObjectStore, layout: Layout, timestamps: bool) -> Result<Self> {
-        let options = ListOptions { timestamps, ..ListOptions::default() };
+        let options = ListOptions {
+            timestamps,
+            ..ListOptions::default()
+        };
         let mut listing = store.list(layout.prefix(), options);
         let mut index = Self::default();
         while let Some(meta) = listing.try_next().await? {

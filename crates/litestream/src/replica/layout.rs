@@ -39,7 +39,10 @@ impl Layout {
         let (level, name) = match self {
             Self::Plain => meta.key.as_str().strip_prefix("ltx/")?.split_once('/')?,
         };
-        let level = level.parse::<u8>().ok().filter(|parsed| parsed.to_string() == level)?;
+        let level = level
+            .parse::<u8>()
+            .ok()
+            .filter(|parsed| parsed.to_string() == level)?;
         Some(RemoteFile {
             level: Level::new(level)?,
             range: FileName::parse(name)?.range,

@@ -29,21 +29,33 @@ impl Replica {
     pub(crate) async fn need(&self, local: &LocalDir, position: Txid) -> Result<Need> {
         self.ensure_index().await?;
         let Some(newest) = self.with_index(RemoteIndex::max)? else {
-            return Ok(Need::Files { first: Txid::FIRST, last: position });
+            return Ok(Need::Files {
+                first: Txid::FIRST,
+                last: position,
+            });
         };
         if newest > position {
-            return Ok(Need::Base { above: newest, reason: "database behind replica" });
+            return Ok(Need::Base {
+                above: newest,
+                reason: "database behind replica",
+            });
         }
         if self.acknowledged().is_none() {
             if !self.is_ours(local, newest).await? {
-                return Ok(Need::Base { above: position, reason: "replica has another history" });
+                return Ok(Need::Base {
+                    above: position,
+                    reason: "replica has another history",
+                });
             }
             self.acknowledge(newest);
         }
         if newest == position {
             return Ok(Need::Nothing);
         }
-        Ok(Need::Files { first: newest.next(), last: position })
+        Ok(Need::Files {
+            first: newest.next(),
+            last: position,
+        })
     }
 
     /// Whether the replica's newest file is of the history that the local files are of.
@@ -53,13 +65,18 @@ impl Replica {
     async fn is_ours(&self, local: &LocalDir, newest: Txid) -> Result<bool> {
         let path = local.file(newest);
         let ours = tokio::task::spawn_blocking(move || read_ends(&path)).await;
-        let ours = ours.map_err(|_| Error::Closing { what: "compare with replica" })??;
+        let ours = ours.map_err(|_| Error::Closing {
+            what: "compare with replica",
+        })??;
         // Without the local file there is nothing to compare: it was acknowledged and removed.
-        let Some((header, trailer, size)) = ours else { return Ok(true) };
-        let remote = self.with_index(|index| {
-            index.files().find(|file| file.range.max == newest).copied()
-        })?;
-        let Some(remote) = remote else { return Ok(true) };
+        let Some((header, trailer, size)) = ours else {
+            return Ok(true);
+        };
+        let remote =
+            self.with_index(|index| index.files().find(|file| file.range.max == newest).copied())?;
+        let Some(remote) = remote else {
+            return Ok(true);
+        };
         if remote.range.is_single() && remote.level == Level::RAW {
             if remote.size != size {
                 return Ok(false);
@@ -71,7 +88,9 @@ impl Replica {
         // A compacted file carries the time of its newest transaction.
         let head = ByteRange::new(0, ltx::HEADER_SIZE as u64);
         let theirs = self.read(remote.level, remote.range, head).await?;
-        let theirs = theirs.first_chunk().and_then(|bytes| ltx::Header::decode(bytes).ok());
+        let theirs = theirs
+            .first_chunk()
+            .and_then(|bytes| ltx::Header::decode(bytes).ok());
         Ok(remote.level == Level::SNAPSHOT
             || theirs.is_some_and(|theirs| theirs.timestamp == header.timestamp))
     }
@@ -86,13 +105,20 @@ impl Replica {
             let path = path.clone();
             move || read_ends(&path)
         });
-        let known = known.await.map_err(|_| Error::Closing { what: "upload" })??;
-        let Some((header, _, size)) = known else { return Err(Error::LtxMissing { path }) };
+        let known = known
+            .await
+            .map_err(|_| Error::Closing { what: "upload" })??;
+        let Some((header, _, size)) = known else {
+            return Err(Error::LtxMissing { path });
+        };
         let range = TxidRange::single(txid);
         let put = self.store.put(
             self.layout.key(Level::RAW, range),
             Body::File { path, size },
-            PutOptions { timestamp: Some(header.timestamp.as_millis()), ..PutOptions::default() },
+            PutOptions {
+                timestamp: Some(header.timestamp.as_millis()),
+                ..PutOptions::default()
+            },
         );
         let meta = put.await?;
         self.note_file(Level::RAW, range, meta.size, header.timestamp);
@@ -100,14 +126,15 @@ impl Replica {
         Ok(size)
     }
 
-    pub(crate) fn note_file(
-        &self,
-        level: Level,
-        range: TxidRange,
-        size: u64,
-        created: Timestamp,
-    ) {
-        self.update_index(|index| index.insert(RemoteFile { level, range, size, created }));
+    pub(crate) fn note_file(&self, level: Level, range: TxidRange, size: u64, created: Timestamp) {
+        self.update_index(|index| {
+            index.insert(RemoteFile {
+                level,
+                range,
+                size,
+                created,
+            })
+        });
     }
 }
 
@@ -125,10 +152,10 @@ fn read_ends(path: &std::path::Path) -> Result<Option<Ends>> {
     let mut header = [0; ltx::HEADER_SIZE];
     let mut trailer = [0; ltx::TRAILER_SIZE];
     file.read_exact(&mut header).map_err(fail)?;
-    file.seek(SeekFrom::End(-(ltx::TRAILER_SIZE as i64))).map_err(fail)?;
+    file.seek(SeekFrom::End(-(ltx::TRAILER_SIZE as i64)))
+        .map_err(fail)?;
     file.read_exact(&mut trailer).map_err(fail)?;
     let size = file.stream_position().map_err(fail)?;
-    let header =
-        ltx::Header::decode(&header).map_err(|error| Error::ltx("decode", path, error))?;
+    let header = ltx::Header::decode(&header).map_err(|error| Error::ltx("decode", path, error))?;
     Ok(Some((header, trailer, size)))
 }

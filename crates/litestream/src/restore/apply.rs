@@ -27,7 +27,13 @@ pub(super) fn apply(
 ) -> Result<u64> {
     let mut target: Option<Target> = None;
     // As a program would create it: 0666 through the umask.
-    let staged = local.stage(output, &Ownership { file_mode: Some(0o666), ..Ownership::default() })?;
+    let staged = local.stage(
+        output,
+        &Ownership {
+            file_mode: Some(0o666),
+            ..Ownership::default()
+        },
+    )?;
     while let Some(fetched) = files.blocking_recv() {
         let fetched = fetched?;
         let fail = damaged("decode database");
@@ -43,7 +49,9 @@ pub(super) fn apply(
         target.oldest = header;
         target.take_file(decoder, fetched.file.size)?;
     }
-    let Some(mut target) = target else { return Err(Error::TxNotAvailable) };
+    let Some(mut target) = target else {
+        return Err(Error::TxNotAvailable);
+    };
     target.check_complete()?;
     let size = target.finish()?;
     drop(target);
@@ -103,12 +111,17 @@ impl Target {
         if newer.range().extends(&older.range()) {
             return Ok(());
         }
-        Err(Error::NonContiguous { have: older.max_txid, next: newer.min_txid })
+        Err(Error::NonContiguous {
+            have: older.max_txid,
+            next: newer.min_txid,
+        })
     }
 
     fn take_file<R: io::Read + Send>(&mut self, decoder: Decoder<R>, size: u64) -> Result<()> {
         let page_bytes = self.page_size.bytes();
-        decode::pages(decoder, size, page_bytes, &mut |pgno, page| self.put(pgno, page))?;
+        decode::pages(decoder, size, page_bytes, &mut |pgno, page| {
+            self.put(pgno, page)
+        })?;
         self.flush()
     }
 
@@ -129,7 +142,9 @@ impl Target {
     /// Marks a page as written; `false` when a newer version was.
     fn claim(&mut self, pgno: Pgno) -> bool {
         let (word, bit) = (pgno.get() as usize / 64, 1 << (pgno.get() % 64));
-        let Some(word) = self.written.get_mut(word) else { return false };
+        let Some(word) = self.written.get_mut(word) else {
+            return false;
+        };
         let is_new = *word & bit == 0;
         *word |= bit;
         is_new
@@ -152,9 +167,14 @@ impl Target {
         }
         let lock = self.page_size.lock_page();
         for number in 1..=self.commit {
-            let Some(pgno) = Pgno::new(number) else { continue };
+            let Some(pgno) = Pgno::new(number) else {
+                continue;
+            };
             if self.claim(pgno) && pgno != lock {
-                return Err(Error::MissingPage { pgno: number, commit: self.commit });
+                return Err(Error::MissingPage {
+                    pgno: number,
+                    commit: self.commit,
+                });
             }
         }
         Ok(())
@@ -163,7 +183,9 @@ impl Target {
     /// Gives the file its size; the lock page, and nothing else, is a hole of zeros.
     fn finish(&mut self) -> Result<u64> {
         let size = u64::from(self.commit) * u64::from(self.page_size.get());
-        self.file.set_len(size).map_err(|error| Error::io("set size", &self.path, error))?;
+        self.file
+            .set_len(size)
+            .map_err(|error| Error::io("set size", &self.path, error))?;
         Ok(size)
     }
 }
@@ -185,6 +207,8 @@ fn write_at(file: &mut File, bytes: &[u8], offset: u64) -> io::Result<()> {
 /// What is applied is one file of the plan.
 impl std::fmt::Debug for Fetched {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fetched").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("Fetched")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }

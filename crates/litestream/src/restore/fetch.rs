@@ -11,8 +11,8 @@ use futures_util::stream::{self, StreamExt};
 use litestream_storage::ByteRange;
 use tokio::sync::mpsc;
 
-use super::plan::RestorePlan;
 use super::Source;
+use super::plan::RestorePlan;
 use crate::bridge::ChunkReader;
 use crate::error::Result;
 use crate::replica::RemoteFile;

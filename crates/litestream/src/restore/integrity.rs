@@ -30,7 +30,9 @@ impl IntegrityCheck {
 
     /// Reads the word of the command line.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::None, Self::Quick, Self::Full].into_iter().find(|check| check.as_str() == word)
+        [Self::None, Self::Quick, Self::Full]
+            .into_iter()
+            .find(|check| check.as_str() == word)
     }
 }
 

@@ -54,7 +54,11 @@ impl RestorePlan {
 
     /// The first transaction that any of the files covers.
     pub fn min_txid(&self) -> Txid {
-        self.files.iter().map(|file| file.range.min).min().unwrap_or(Txid::FIRST)
+        self.files
+            .iter()
+            .map(|file| file.range.min)
+            .min()
+            .unwrap_or(Txid::FIRST)
     }
 
     pub(crate) fn check_sizes(&self) -> Result<()> {
@@ -84,15 +88,24 @@ pub fn plan(index: &RemoteIndex, target: Target) -> Result<RestorePlan> {
         .iter()
         .rev()
         .filter(|level| !level.is_snapshot())
-        .map(|level| Cursor { rest: index.level(*level), best: None })
+        .map(|level| Cursor {
+            rest: index.level(*level),
+            best: None,
+        })
         .collect();
     while !matches!(target, Target::Txid(txid) if reached >= Some(txid)) {
-        let candidates = cursors.iter_mut().filter_map(|cursor| cursor.advance(reached, target));
-        let Some(next) = candidates.reduce(better) else { break };
+        let candidates = cursors
+            .iter_mut()
+            .filter_map(|cursor| cursor.advance(reached, target));
+        let Some(next) = candidates.reduce(better) else {
+            break;
+        };
         files.push(next);
         reached = Some(next.range.max);
     }
-    let Some(txid) = reached else { return Err(Error::TxNotAvailable) };
+    let Some(txid) = reached else {
+        return Err(Error::TxNotAvailable);
+    };
     if let Target::Txid(wanted) = target {
         return if txid < wanted {
             Err(Error::TxNotAvailable)
@@ -102,7 +115,10 @@ pub fn plan(index: &RemoteIndex, target: Target) -> Result<RestorePlan> {
     }
     // What follows a hole and belongs to the target must not be left out silently.
     let behind = cursors.iter().filter_map(|cursor| {
-        cursor.rest.iter().find(|file| target.admits(file) && file.range.max > txid)
+        cursor
+            .rest
+            .iter()
+            .find(|file| target.admits(file) && file.range.max > txid)
     });
     match behind.map(|file| file.range.min).min() {
         Some(next) => Err(Error::NonContiguous { have: txid, next }),
@@ -146,5 +162,9 @@ fn better(one: RemoteFile, other: RemoteFile) -> RemoteFile {
             std::cmp::Reverse(file.created),
         )
     };
-    if rank(&other) > rank(&one) { other } else { one }
+    if rank(&other) > rank(&one) {
+        other
+    } else {
+        one
+    }
 }

@@ -59,7 +59,11 @@ impl Child {
     /// Waits for its end; anything but success is an error.
     pub(super) async fn wait(&mut self) -> Result<(), ChildError> {
         let status = self.process.wait().await?;
-        if status.success() { Ok(()) } else { Err(ChildError::Status(Ending(status))) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(ChildError::Status(Ending(status)))
+        }
     }
 
     /// Waits for its end after a signal: being ended by it is what was asked for.
@@ -73,7 +77,11 @@ impl Child {
 
     /// Passes a signal on. A child that has ended already needs none.
     pub(super) fn signal(&self, signal: Signal) {
-        let pid = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let pid = self
+            .process
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         if let Some(pid) = pid
             && let Err(error) = kill_process(pid, signal)
         {

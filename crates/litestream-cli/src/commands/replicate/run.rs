@@ -49,7 +49,10 @@ async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
             Ok(())
         }
         Mode::Exec(words) => run_child(words, options, &mut signals).await,
-        Mode::Once { force_snapshot, enforce_retention } => tokio::select! {
+        Mode::Once {
+            force_snapshot,
+            enforce_retention,
+        } => tokio::select! {
             done = once(&store, options, *force_snapshot, *enforce_retention) => done,
             () = signals.wait() => Ok(()),
         },
@@ -120,10 +123,15 @@ async fn restore_missing(options: &ReplicateOptions) -> Result<(), ReplicateErro
 }
 
 async fn restore_newest(path: &Path, replicas: &[Replica]) -> litestream::Result<()> {
-    let sources = replicas.iter().map(engine::source).collect::<Result<Vec<_>, _>>();
+    let sources = replicas
+        .iter()
+        .map(engine::source)
+        .collect::<Result<Vec<_>, _>>();
     let sources = sources.map_err(|error| litestream::Error::Setting(error.to_string()))?;
     let source = crate::commands::restore::newest_source(sources).await?;
-    litestream::restore(&source, litestream::RestoreOptions::new(path)).await.map(drop)
+    litestream::restore(&source, litestream::RestoreOptions::new(path))
+        .await
+        .map(drop)
 }
 
 fn add(
@@ -132,9 +140,16 @@ fn add(
     db: &DatabaseConfig,
     replicas: &[Replica],
 ) -> Result<(), ReplicateError> {
-    let Some(path) = engine::file_of(db) else { return Ok(()) };
-    let opened = replicas.iter().map(engine::replica).collect::<Result<Vec<_>, _>>()?;
-    store.add(engine::database(config, db, path), opened).map_err(ReplicateError::Store)?;
+    let Some(path) = engine::file_of(db) else {
+        return Ok(());
+    };
+    let opened = replicas
+        .iter()
+        .map(engine::replica)
+        .collect::<Result<Vec<_>, _>>()?;
+    store
+        .add(engine::database(config, db, path), opened)
+        .map_err(ReplicateError::Store)?;
     tracing::info!(path = %path.display(), "initialized db");
     for replica in replicas {
         if let Target::File(file) = &replica.target {
@@ -157,7 +172,9 @@ async fn once(
 ) -> Result<(), ReplicateError> {
     let started = Instant::now();
     for db in &options.config.dbs {
-        let Some(path) = engine::file_of(db) else { continue };
+        let Some(path) = engine::file_of(db) else {
+            continue;
+        };
         let fail = |what: &'static str| {
             let path = path.clone();
             move |source| ReplicateError::Once { what, path, source }
@@ -165,14 +182,20 @@ async fn once(
         let database = store.find(path).map_err(fail("sync database"))?;
         tracing::info!(path = %path.display(), "syncing database");
         database.sync().await.map_err(fail("sync database"))?;
-        database.sync_and_wait().await.map_err(fail("sync replica for"))?;
+        database
+            .sync_and_wait()
+            .await
+            .map_err(fail("sync replica for"))?;
         if force_snapshot {
             tracing::info!(path = %path.display(), "taking snapshot");
             database.snapshot().await.map_err(fail("snapshot"))?;
         }
         if enforce_retention {
             tracing::info!(path = %path.display(), "enforcing retention");
-            database.enforce_retention().await.map_err(fail("enforce retention for"))?;
+            database
+                .enforce_retention()
+                .await
+                .map_err(fail("enforce retention for"))?;
         }
     }
     tracing::debug!(elapsed = ?started.elapsed(), "one-shot");

@@ -22,7 +22,11 @@ impl Signals {
     /// Waits for the first signal and says so.
     pub(super) async fn wait(&mut self) {
         self.wait_again().await;
-        let name = if self.last == Signal::INT { "interrupt" } else { "terminated" };
+        let name = if self.last == Signal::INT {
+            "interrupt"
+        } else {
+            "terminated"
+        };
         tracing::info!(signal = name, "signal received, litestream shutting down");
     }
 

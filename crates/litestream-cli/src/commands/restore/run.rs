@@ -28,7 +28,11 @@ pub fn execute(options: &RestoreOptions, out: &mut dyn Write) -> Result<(), Rest
 
 async fn run(options: &RestoreOptions, out: &mut dyn Write) -> Result<(), RestoreError> {
     let started = Instant::now();
-    let sources = options.replicas.iter().map(engine::source).collect::<Result<Vec<_>, _>>()?;
+    let sources = options
+        .replicas
+        .iter()
+        .map(engine::source)
+        .collect::<Result<Vec<_>, _>>()?;
     let source = newest_source(sources).await?;
     let target = match options.target {
         RestoreTarget::Latest => Target::Latest,
@@ -56,7 +60,10 @@ async fn run(options: &RestoreOptions, out: &mut dyn Write) -> Result<(), Restor
     };
     let restored = litestream::restore_plan(&source, &plan, settings).await?;
     if options.integrity_check != IntegrityCheck::None {
-        tracing::info!(replica = source.kind(), "post-restore integrity check passed");
+        tracing::info!(
+            replica = source.kind(),
+            "post-restore integrity check passed"
+        );
     }
     if options.json {
         let elapsed = i128::try_from(started.elapsed().as_millis()).unwrap_or(i128::MAX);
@@ -65,7 +72,10 @@ async fn run(options: &RestoreOptions, out: &mut dyn Write) -> Result<(), Restor
             ("replica", Json::text(source.kind())),
             ("txid", Json::text(restored.txid.to_string())),
             ("duration_ms", Json::int(elapsed)),
-            ("integrity_check", Json::text(options.integrity_check.word())),
+            (
+                "integrity_check",
+                Json::text(options.integrity_check.word()),
+            ),
         ])
         .write(out)?;
     }
@@ -150,9 +160,18 @@ fn print_plan(
         ]);
         return Ok(plan.write(out)?);
     }
-    writeln!(out, "Restore plan:\n  source: {}\n  target: {target}", options.source)?;
+    writeln!(
+        out,
+        "Restore plan:\n  source: {}\n  target: {target}",
+        options.source
+    )?;
     writeln!(out, "  replica: {}", source.kind())?;
-    writeln!(out, "  txid range: {} - {}\n\nFiles to fetch:", plan.min_txid(), plan.txid())?;
+    writeln!(
+        out,
+        "  txid range: {} - {}\n\nFiles to fetch:",
+        plan.min_txid(),
+        plan.txid()
+    )?;
     let rows: Vec<Vec<String>> = rows
         .map(|(file, name, created)| {
             vec![
@@ -165,5 +184,9 @@ fn print_plan(
             ]
         })
         .collect();
-    Ok(table::write(out, &["level", "file", "min_txid", "max_txid", "size", "timestamp"], &rows)?)
+    Ok(table::write(
+        out,
+        &["level", "file", "min_txid", "max_txid", "size", "timestamp"],
+        &rows,
+    )?)
 }

@@ -52,8 +52,14 @@ pub(super) async fn answer(
     let is_head = *method == Method::GET && request.method() == Method::HEAD;
     if request.method() != method && !is_head {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
-        let allowed = if *method == Method::GET { "GET, HEAD" } else { "POST" };
-        refused.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
+        let allowed = if *method == Method::GET {
+            "GET, HEAD"
+        } else {
+            "POST"
+        };
+        refused
+            .headers_mut()
+            .insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
         return Ok(refused);
     }
     let result = match path.as_str() {
@@ -81,7 +87,10 @@ async fn post(state: &State, route: &str, body: &Value) -> Result<Value, Refusal
     match route {
         "/start" => start(state, &path),
         "/register" => {
-            let url = body.get("replica_url").and_then(Value::as_str).unwrap_or_default();
+            let url = body
+                .get("replica_url")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             register(state, &path, url)
         }
         "/stop" => within(timeout, stop(state, &path)).await,
@@ -101,7 +110,11 @@ async fn within(
     seconds: u64,
     work: impl Future<Output = Result<Value, Refusal>>,
 ) -> Result<Value, Refusal> {
-    let seconds = if seconds == 0 { DEFAULT_TIMEOUT } else { seconds };
+    let seconds = if seconds == 0 {
+        DEFAULT_TIMEOUT
+    } else {
+        seconds
+    };
     match tokio::time::timeout(Duration::from_secs(seconds), work).await {
         Ok(result) => result,
         Err(_) => Err((
@@ -117,13 +130,21 @@ fn failed(error: impl std::fmt::Display) -> Refusal {
 
 fn start(state: &State, path: &PathBuf) -> Result<Value, Refusal> {
     let started = state.store.enable(path).map_err(failed)?;
-    let status = if started { "started" } else { "already_running" };
+    let status = if started {
+        "started"
+    } else {
+        "already_running"
+    };
     Ok(json!({ "status": status, "path": path, "txid": position(state, path) }))
 }
 
 async fn stop(state: &State, path: &PathBuf) -> Result<Value, Refusal> {
     let stopped = state.store.disable(path).await.map_err(failed)?;
-    let status = if stopped { "stopped" } else { "already_stopped" };
+    let status = if stopped {
+        "stopped"
+    } else {
+        "already_stopped"
+    };
     Ok(json!({ "status": status, "path": path, "txid": position(state, path) }))
 }
 
@@ -137,25 +158,37 @@ fn register(state: &State, path: &PathBuf, url: &str) -> Result<Value, Refusal> 
         return Ok(already());
     }
     let refuse = |error: &dyn std::fmt::Display| {
-        (StatusCode::BAD_REQUEST, format!("invalid replica url: {error}"))
+        (
+            StatusCode::BAD_REQUEST,
+            format!("invalid replica url: {error}"),
+        )
     };
     let config = config::of_database(&state.env, path, &[url.to_owned()]);
     let db = config.dbs.first().ok_or_else(|| refuse(&"no database"))?;
     let replicas = db.replicas(&state.env).map_err(|error| refuse(&error))?;
-    let replicas = replicas.iter().map(engine::replica).collect::<Result<Vec<_>, _>>();
+    let replicas = replicas
+        .iter()
+        .map(engine::replica)
+        .collect::<Result<Vec<_>, _>>();
     let replicas = replicas.map_err(|error| refuse(&error))?;
     let mut settings = engine::database(&config, db, path);
     settings.shutdown_sync_timeout = state.config.shutdown_sync_timeout;
     settings.shutdown_sync_interval = state.config.shutdown_sync_interval;
     let added = state.store.add(settings, replicas);
     let added = added.map_err(|error| failed(format!("failed to register database: {error}")))?;
-    Ok(if added { json!({ "status": "registered", "path": path }) } else { already() })
+    Ok(if added {
+        json!({ "status": "registered", "path": path })
+    } else {
+        already()
+    })
 }
 
 async fn unregister(state: &State, path: &PathBuf) -> Result<Value, Refusal> {
-    let removed = state.store.remove(path).await.map_err(|error| {
-        failed(format!("failed to unregister database: {error}"))
-    })?;
+    let removed = state
+        .store
+        .remove(path)
+        .await
+        .map_err(|error| failed(format!("failed to unregister database: {error}")))?;
     Ok(match removed {
         Some(database) => {
             json!({ "status": "unregistered", "path": path, "txid": number(database.txid()) })
@@ -174,7 +207,11 @@ async fn sync(state: &State, path: &PathBuf, wait: bool) -> Result<Value, Refusa
         other => failed(format!("sync database: {other}")),
     };
     let database = state.store.find(path).map_err(refuse)?;
-    let synced = if wait { database.sync_and_wait().await } else { database.sync().await };
+    let synced = if wait {
+        database.sync_and_wait().await
+    } else {
+        database.sync().await
+    };
     let synced = synced.map_err(refuse)?;
     let status = match (synced.changed, wait) {
         (false, _) => "no_change",
@@ -202,7 +239,10 @@ fn entry(database: &Database) -> Value {
     };
     let mut entry = json!({ "path": database.path(), "status": status });
     if let (Some(time), Some(entry)) = (database.last_sync(), entry.as_object_mut()) {
-        entry.insert("last_sync_at".to_owned(), json!(Moment::local(time).rfc3339_nanos()));
+        entry.insert(
+            "last_sync_at".to_owned(),
+            json!(Moment::local(time).rfc3339_nanos()),
+        );
     }
     entry
 }
@@ -218,19 +258,24 @@ fn info(state: &State) -> Value {
 }
 
 fn txid(state: &State, query: &str) -> Result<Value, Refusal> {
-    let path = query.split('&').find_map(|pair| pair.strip_prefix("path=")).unwrap_or_default();
+    let path = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("path="))
+        .unwrap_or_default();
     if path.is_empty() {
         return Err((StatusCode::BAD_REQUEST, "path required".to_owned()));
     }
     let path = paths::expand(&state.env, &crate::url::decode_query(path));
     let found = state.store.find(&path);
-    let database =
-        found.map_err(|_| (StatusCode::NOT_FOUND, "database not found".to_owned()))?;
+    let database = found.map_err(|_| (StatusCode::NOT_FOUND, "database not found".to_owned()))?;
     Ok(json!({ "txid": number(database.txid()) }))
 }
 
 fn position(state: &State, path: &PathBuf) -> u64 {
-    state.store.find(path).map_or(0, |database| number(database.txid()))
+    state
+        .store
+        .find(path)
+        .map_or(0, |database| number(database.txid()))
 }
 
 fn number(txid: Option<Txid>) -> u64 {

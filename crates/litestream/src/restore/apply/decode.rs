@@ -28,7 +28,11 @@ pub(super) fn pages<R: Read>(
     page_size: usize,
     put: &mut Put<'_>,
 ) -> Result<()> {
-    if size < LARGE { in_turn(decoder, page_size, put) } else { on_threads(decoder, page_size, put) }
+    if size < LARGE {
+        in_turn(decoder, page_size, put)
+    } else {
+        on_threads(decoder, page_size, put)
+    }
 }
 
 fn in_turn<R: Read>(mut decoder: Decoder<R>, page_size: usize, put: &mut Put<'_>) -> Result<()> {
@@ -62,7 +66,9 @@ impl Batch {
             if self.frames.len() == self.used {
                 self.frames.push(Frame::new());
             }
-            let Some(frame) = self.frames.get_mut(self.used) else { break };
+            let Some(frame) = self.frames.get_mut(self.used) else {
+                break;
+            };
             if !decoder.next_frame(frame)? {
                 return Ok(false);
             }
@@ -83,11 +89,7 @@ impl Batch {
     }
 }
 
-fn on_threads<R: Read>(
-    mut decoder: Decoder<R>,
-    page_size: usize,
-    put: &mut Put<'_>,
-) -> Result<()> {
+fn on_threads<R: Read>(mut decoder: Decoder<R>, page_size: usize, put: &mut Put<'_>) -> Result<()> {
     let fail = damaged("decode database");
     let most = (BATCH / page_size).max(1);
     std::thread::scope(|scope| {
@@ -115,8 +117,12 @@ fn on_threads<R: Read>(
                 }
                 turn += 1;
             }
-            let Some(lane) = waiting.pop_front().and_then(|lane| lanes.get(lane)) else { break };
-            let Ok(mut batch) = lane.from.recv() else { break };
+            let Some(lane) = waiting.pop_front().and_then(|lane| lanes.get(lane)) else {
+                break;
+            };
+            let Ok(mut batch) = lane.from.recv() else {
+                break;
+            };
             take(&mut batch, &mut decoder, page_size, put)?;
             spare.push(batch);
         }
