@@ -12,8 +12,13 @@ use super::pin::is_copied;
 use super::{Capture, Step};
 use crate::error::{Error, Result};
 
-/// Attempts to catch up with writers before the write lock is taken.
-const OPEN_ROUNDS: u32 = 2;
+/// Attempts to catch up with writers before the write lock is taken. Each may cost a level-0 file;
+/// one leaves so little for the time of the lock that more do not pay.
+const OPEN_ROUNDS: u32 = 1;
+/// A busy writer lets go of the write lock between its transactions: it is asked for again after
+/// this pause, so often. Nobody waits for us meanwhile.
+const LOCK_PAUSE: Duration = Duration::from_micros(100);
+const LOCK_ATTEMPTS: u32 = 500;
 
 /// How far a checkpoint may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,11 +114,16 @@ impl Capture {
         Ok(true)
     }
 
-    /// Captures and copies the last frames while the write lock is held. Gives up at once when
-    /// somebody else has it: the next attempt comes with the next capture.
+    /// Captures and copies the last frames while the write lock is held. Gives up when it is not to
+    /// be had within a moment: the next attempt comes with the next capture.
     fn close_gap(&mut self, report: &mut Report) -> Result<()> {
-        if !self.pin.try_begin_write()? {
-            return Ok(());
+        let mut attempts = 1;
+        while !self.pin.try_begin_write()? {
+            if attempts == LOCK_ATTEMPTS {
+                return Ok(());
+            }
+            attempts += 1;
+            std::thread::sleep(LOCK_PAUSE);
         }
         let started = Instant::now();
         let closed = self.under_write_lock(report);
