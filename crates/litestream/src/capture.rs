@@ -259,10 +259,11 @@ impl Capture {
         let Some(database) = FileStamp::of(&self.settings.path)? else {
             return Ok(());
         };
+        let index = self.pin.peek()?;
         let (salts, frame, checksum) = match self.tail {
             Tail::At(cursor) => (cursor.header.salts, cursor.frame, cursor.checksum),
             Tail::Fresh => (
-                self.pin.peek()?.header.salts,
+                index.header.salts,
                 0,
                 sqlite_wal::RunningChecksum { s0: 0, s1: 0 },
             ),
@@ -273,9 +274,10 @@ impl Capture {
             salts,
             frame,
             checksum,
+            // A generation ends only when all of it is copied.
+            copied: index.header.salts != salts || index.checkpoint.backfilled >= frame,
             database,
             written: i128::from(self.clock.now().as_millis()) * 1_000_000,
-            copied: is_copied(&self.pin.peek()?),
             boot: self.boot,
         };
         record.write(&self.local.record())

@@ -86,11 +86,11 @@ pub(crate) struct Record {
     pub(crate) salts: Salts,
     pub(crate) frame: u32,
     pub(crate) checksum: RunningChecksum,
+    /// Everything captured was in the database file too.
+    pub(crate) copied: bool,
     /// The database file when the record was written, and when that was.
     pub(crate) database: FileStamp,
     pub(crate) written: i128,
-    /// All of the WAL was in the database file.
-    pub(crate) copied: bool,
     /// Which start of the machine it was, 0 when not known.
     pub(crate) boot: u64,
 }
@@ -104,9 +104,14 @@ pub(crate) fn boot_id() -> u64 {
 }
 
 impl Record {
-    /// Whether the database file has certainly not been written since the record was made.
+    /// Whether the database file certainly held all that was captured, and has not been written
+    /// since.
+    ///
+    /// A file that did not hold all of it proves nothing: if the WAL is another one now, then
+    /// captured transactions were lost with the old one.
     pub(crate) fn proves_untouched(&self, now: &FileStamp) -> bool {
-        self.database == *now
+        self.copied
+            && self.database == *now
             && self.written - self.database.changed.max(self.database.modified) > RACY_NANOSECONDS
     }
 
@@ -163,7 +168,7 @@ impl Record {
             return None;
         }
         let mut words = fields.split(' ');
-        if words.next()? != "1" {
+        if words.next()? != "2" {
             return None;
         }
         let hex = |word: &str| u32::from_str_radix(word, 16).ok();
@@ -272,5 +277,10 @@ mod tests {
             ..calm.database
         };
         assert!(!calm.proves_untouched(&touched));
+        let behind = Record {
+            copied: false,
+            ..calm
+        };
+        assert!(!behind.proves_untouched(&behind.database));
     }
 }

@@ -95,10 +95,9 @@ impl Evidence<'_> {
     }
 
     fn is_untouched(&self) -> bool {
-        self.newest.record.is_some_and(|record| {
-            // Frames that were only in the WAL may not have survived a loss of power.
-            record.proves_untouched(&self.database) && (record.copied || self.is_same_boot())
-        })
+        self.newest
+            .record
+            .is_some_and(|record| record.proves_untouched(&self.database))
     }
 
     fn is_same_boot(&self) -> bool {
