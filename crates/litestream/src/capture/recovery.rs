@@ -5,12 +5,15 @@
 //! reader is pinned before any of this is looked at, so nothing moves meanwhile.
 
 use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use ltx::Decoder;
 use sqlite_wal::{Cursor, PageMap, Salts, WalHeader, WalIndex, probe_frame};
 
 use super::record::{FileStamp, Record};
 use crate::error::{Error, Result};
+use crate::local::LocalDir;
 
 /// Where capture stands in the WAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,6 @@ pub(crate) enum Verdict {
 /// The newest level-0 file.
 pub(crate) struct Newest<'a> {
     pub(crate) header: &'a ltx::Header,
-    pub(crate) path: &'a std::path::Path,
     /// The record, if it speaks of this file.
     pub(crate) record: Option<Record>,
 }
@@ -51,9 +53,13 @@ pub(crate) struct Newest<'a> {
 /// All that the decision depends on.
 pub(crate) struct Evidence<'a> {
     pub(crate) newest: Newest<'a>,
+    /// The record, also when it speaks of an older file.
+    pub(crate) record: Option<Record>,
+    /// Where the level-0 files are.
+    pub(crate) local: &'a LocalDir,
     pub(crate) index: WalIndex,
     pub(crate) wal: Option<&'a File>,
-    pub(crate) wal_path: &'a std::path::Path,
+    pub(crate) wal_path: &'a Path,
     /// The database file before it was opened.
     pub(crate) database: FileStamp,
     pub(crate) page_size: u32,
@@ -149,17 +155,58 @@ impl Evidence<'_> {
                 (record.salts, record.frame, record.checksum)
                     == (header.salts, frames, frame.checksum)
             }
-            None => self.pages_match(wal, cursor)?,
+            None => self.files_match(wal, cursor)?,
         };
         Ok(proved.then_some(cursor))
     }
 
-    /// Without a record: every page of the newest level-0 file that the WAL range holds must be
-    /// the page in the WAL, and the running checksums of the range must lead to its end.
-    fn pages_match(&self, wal: &File, end: Cursor) -> Result<bool> {
-        let newest = self.newest.header;
-        let Ok(first) = sqlite_wal::frame_at_offset(self.page_size, newest.wal_offset) else {
-            return Ok(false);
+    /// Without a record of the newest file: the level-0 files must hold the very pages that the WAL
+    /// holds, from its beginning, or from where an older record knows the running checksum.
+    ///
+    /// The newest file alone proves nothing: after a loss of power its transaction may have been
+    /// done again byte for byte, behind another one that was not.
+    fn files_match(&self, wal: &File, end: Cursor) -> Result<bool> {
+        let mut end = end;
+        let mut header = *self.newest.header;
+        loop {
+            let Some(start) = self.file_matches(wal, &header, end)? else {
+                return Ok(false);
+            };
+            if start.frame == 0 || self.is_recorded(start) {
+                return Ok(true);
+            }
+            let Some(before) = header.min_txid.prev() else {
+                return Ok(false);
+            };
+            let Some(older) = read_header(&self.local.file(before))? else {
+                return Ok(false);
+            };
+            let salts = Salts {
+                salt1: older.wal_salt1,
+                salt2: older.wal_salt2,
+            };
+            if older.page_size != header.page_size
+                || salts != end.header.salts
+                || older.wal_offset + older.wal_size != header.wal_offset
+            {
+                return Ok(false);
+            }
+            (header, end) = (older, start);
+        }
+    }
+
+    fn is_recorded(&self, cursor: Cursor) -> bool {
+        self.record.is_some_and(|record| {
+            (record.salts, record.frame, record.checksum)
+                == (cursor.header.salts, cursor.frame, cursor.checksum)
+        })
+    }
+
+    /// Whether the WAL range of a level-0 file, which ends at `end`, holds the pages of the file and
+    /// no others, with running checksums that lead to its end. Gives the beginning of the range.
+    fn file_matches(&self, wal: &File, file: &ltx::Header, end: Cursor) -> Result<Option<Cursor>> {
+        let Ok(first) = sqlite_wal::frame_at_offset(self.page_size, file.wal_offset) else {
+            return Ok(None);
         };
         let start = if first == 0 {
             Cursor::start(end.header)
@@ -170,21 +217,24 @@ impl Evidence<'_> {
                     frame: first,
                     checksum: frame.checksum,
                 },
-                _ => return Ok(false),
+                _ => return Ok(None),
             }
         };
+        if start == end {
+            return Ok(Some(start));
+        }
         let (mut map, mut buffer) = (PageMap::new(), Vec::new());
         let batch = sqlite_wal::read_batch(wal, start, end.frame, 0, &mut map, &mut buffer)
             .map_err(|error| self.unreadable(error))?;
-        if batch.to != end || batch.commit != newest.commit {
-            return Ok(false);
+        if batch.to != end || batch.commit != file.commit {
+            return Ok(None);
         }
-        self.compare(wal, &map)
+        let path = self.local.file(file.max_txid);
+        Ok(self.compare(&path, wal, &map)?.then_some(start))
     }
 
-    fn compare(&self, wal: &File, map: &PageMap) -> Result<bool> {
+    fn compare(&self, path: &Path, wal: &File, map: &PageMap) -> Result<bool> {
         use sqlite_wal::ReadAt;
-        let path = self.newest.path;
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
         let reader = std::io::BufReader::with_capacity(1 << 18, file);
         let fail = |error| Error::ltx("decode", path, error);
@@ -272,5 +322,16 @@ impl Evidence<'_> {
         let Some(wal) = self.wal else { return Ok(None) };
         let header = WalHeader::read(wal).map_err(|error| self.unreadable(error))?;
         Ok(header.filter(|header| header.salts == salts && header.page_size == self.page_size))
+    }
+}
+
+/// The header of a level-0 file, `None` when there is no such file or it is not one.
+fn read_header(path: &Path) -> Result<Option<ltx::Header>> {
+    let mut bytes = [0; ltx::HEADER_SIZE];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut bytes)) {
+        Ok(()) => Ok(ltx::Header::decode(&bytes).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(Error::io("read", path, error)),
     }
 }

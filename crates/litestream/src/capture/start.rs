@@ -106,7 +106,8 @@ impl Capture {
             }
             LocalState::Found { position, header } => (position, header),
         };
-        let record = Record::read(&self.local.record()).filter(|record| {
+        let record = Record::read(&self.local.record());
+        let of_newest = record.filter(|record| {
             record.txid == position.txid && record.file_checksum == position.file_checksum
         });
         let wal = match File::open(&self.wal_path) {
@@ -114,13 +115,13 @@ impl Capture {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("open", &self.wal_path, error)),
         };
-        let path = self.local.file(position.txid);
         let evidence = Evidence {
             newest: Newest {
                 header: &header,
-                path: &path,
-                record,
+                record: of_newest,
             },
+            record,
+            local: &self.local,
             index: self.pin.peek()?,
             wal: wal.as_ref(),
             wal_path: &self.wal_path,
