@@ -191,6 +191,9 @@ impl Database {
         if running.is_some() {
             return;
         }
+        for replica in &self.inner.replicas {
+            replica.reset();
+        }
         let stop = CancellationToken::new();
         let mut tasks = Vec::new();
         if background {
@@ -237,6 +240,8 @@ impl Database {
         for replica in &self.inner.replicas {
             uploader::upload_up_to(&self.inner, replica, txid).await?;
         }
+        // A replica that was ahead has moved the database on.
+        synced.txid = self.txid();
         synced.replicated = self.replicated();
         Ok(synced)
     }

@@ -31,6 +31,9 @@ pub struct Replica {
     settings: ReplicaSettings,
     index: Mutex<Option<RemoteIndex>>,
     acknowledged: watch::Sender<Option<Txid>>,
+    /// The replica was found to hold another history: only what is captured above this transaction
+    /// may go there, behind a snapshot.
+    diverged: Mutex<Option<Txid>>,
     /// Asks the upload loop to start at once, without regard to the sync interval.
     pub(crate) hurry: Notify,
     /// One upload, compaction or deletion pass at a time.
@@ -47,6 +50,7 @@ impl Replica {
             settings,
             index: Mutex::new(None),
             acknowledged: watch::Sender::new(None),
+            diverged: Mutex::new(None),
             hurry: Notify::new(),
             work: tokio::sync::Mutex::new(()),
         }
@@ -104,6 +108,17 @@ impl Replica {
             }
             newer
         });
+    }
+
+    fn diverged(&self) -> MutexGuard<'_, Option<Txid>> {
+        self.diverged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets everything that was learned: while nobody replicates, others may change the replica.
+    pub(crate) fn reset(&self) {
+        self.forget_index();
+        *self.diverged() = None;
+        self.acknowledged.send_replace(None);
     }
 
     /// Lists the replica, unless what it holds is known.

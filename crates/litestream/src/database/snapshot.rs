@@ -9,18 +9,40 @@ use std::sync::Arc;
 use litestream_storage::{Body, PutOptions};
 use ltx::{Encoder, Header, Level, Txid, TxidRange};
 
-use super::Inner;
+use super::{Inner, uploader};
 use crate::bridge::ChunkWriter;
 use crate::capture::{Frozen, encode_image};
 use crate::error::{Error, Result};
 use crate::replica::Replica;
 
-/// Writes a snapshot of the newest captured transaction and acknowledges it.
+/// Writes a snapshot of the newest captured transaction.
+///
+/// The level-0 files up to it go first: nothing at or below the newest file of a replica is put
+/// there any more, so a snapshot that came sooner would leave a hole in level 0 for ever.
 ///
 /// # Cost
 /// One upload of the whole database, compressed.
 pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Txid> {
+    inner.capture_all().await?;
+    let Some(position) = inner.position() else { return Err(Error::NoPosition) };
+    uploader::upload_up_to(inner, replica, position).await?;
     let frozen = freeze(inner).await?;
+    uploader::upload_up_to(inner, replica, frozen.txid()).await?;
+    put(inner, replica, frozen).await
+}
+
+/// Brings a replica up to date with a snapshot where level-0 files do not lead on.
+///
+/// # Cost
+/// As for [`write`].
+pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<()> {
+    let frozen = freeze(inner).await?;
+    let txid = put(inner, replica, frozen).await?;
+    replica.caught_up(txid);
+    Ok(())
+}
+
+async fn put(inner: &Arc<Inner>, replica: &Arc<Replica>, frozen: Frozen) -> Result<Txid> {
     let txid = frozen.txid();
     let timestamp = frozen.timestamp();
     let range = TxidRange {
@@ -45,7 +67,6 @@ pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<
     let meta = put?;
     encoded?;
     replica.note_file(Level::SNAPSHOT, range, meta.size, timestamp);
-    replica.acknowledge(txid);
     tracing::info!(
         system = "store", db = inner.name, replica = replica.kind(), %txid, size = meta.size,
         "snapshot complete"

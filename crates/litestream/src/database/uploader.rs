@@ -133,6 +133,14 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
             inner.signals.raise(crate::watcher::LOOK_NOW);
             return Ok(Pass::WaitsForBase);
         }
+        Need::Snapshot { reason } => {
+            tracing::warn!(
+                system = "store", db = inner.name, replica = replica.kind(), reason,
+                "catching up with a snapshot"
+            );
+            snapshot::catch_up(inner, replica).await?;
+            return Ok(Pass::Limited);
+        }
         Need::Files { first, last } => (Some(first), last),
     };
     let limit = replica.settings().max_sync_ltx_files;
@@ -140,6 +148,14 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
     let mut count = 0;
     while let Some(txid) = next {
         if limit != 0 && count == limit {
+            return Ok(Pass::Limited);
+        }
+        if !replica.fits_chain(&inner.local, txid).await? {
+            tracing::warn!(
+                system = "store", db = inner.name, replica = replica.kind(), %txid,
+                "page size changed, cutting the chain with a snapshot"
+            );
+            snapshot::catch_up(inner, replica).await?;
             return Ok(Pass::Limited);
         }
         match replica.upload(&inner.local, txid).await {
@@ -154,7 +170,7 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
                     path = %path.display(),
                     "local ltx file is gone, catching up with a snapshot"
                 );
-                snapshot::write(inner, replica).await?;
+                snapshot::catch_up(inner, replica).await?;
                 return Ok(Pass::Limited);
             }
             Err(error) => return Err(error),

@@ -10,6 +10,9 @@ use ltx::{Level, Timestamp, Txid, TxidRange};
 use super::{RemoteFile, RemoteIndex, Replica};
 use crate::error::{Error, Result};
 use crate::local::LocalDir;
+use crate::restore::{Target, plan};
+
+const DIVERGED: &str = "replica has another history";
 
 /// What has to be done to bring the replica up to the local position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub(crate) enum Need {
     /// These level-0 files, one after the other. If one of them is gone locally, a snapshot of the
     /// local state closes the gap.
     Files { first: Txid, last: Txid },
+    /// A snapshot of the local state: level-0 files would not lead to it.
+    Snapshot { reason: &'static str },
     /// The replica's history is ahead of ours, or another one: the database must be captured anew
     /// with a transaction above this one.
     Base { above: Txid, reason: &'static str },
@@ -28,6 +33,14 @@ impl Replica {
     /// Compares the replica with the local state. Lists the replica unless its index is known.
     pub(crate) async fn need(&self, local: &LocalDir, position: Txid) -> Result<Need> {
         self.ensure_index().await?;
+        let diverged = *self.diverged();
+        if let Some(above) = diverged {
+            return Ok(if position <= above {
+                Need::Base { above, reason: DIVERGED }
+            } else {
+                Need::Snapshot { reason: DIVERGED }
+            });
+        }
         let Some(newest) = self.with_index(RemoteIndex::max)? else {
             return Ok(Need::Files {
                 first: Txid::FIRST,
@@ -40,12 +53,17 @@ impl Replica {
                 reason: "database behind replica",
             });
         }
-        if self.acknowledged().is_none() {
+        // More than is acknowledged: from before the start, or put by a call that seemed to fail.
+        if Some(newest) > self.acknowledged() {
             if !self.is_ours(local, newest).await? {
-                return Ok(Need::Base {
-                    above: position,
-                    reason: "replica has another history",
-                });
+                *self.diverged() = Some(position);
+                return Ok(Need::Base { above: position, reason: DIVERGED });
+            }
+            let whole = self.with_index(|index| {
+                plan(index, Target::Latest).is_ok_and(|plan| plan.txid() == newest)
+            })?;
+            if !whole {
+                return Ok(Need::Snapshot { reason: "replica has a hole" });
             }
             self.acknowledge(newest);
         }
@@ -56,6 +74,41 @@ impl Replica {
             first: newest.next(),
             last: position,
         })
+    }
+
+    /// Notes that a snapshot of everything up to `txid` is in the replica.
+    pub(crate) fn caught_up(&self, txid: Txid) {
+        *self.diverged() = None;
+        self.acknowledge(txid);
+    }
+
+    /// Whether a level-0 file has the page size of what it would follow in the replica: a chain of
+    /// two page sizes can neither be merged nor restored.
+    ///
+    /// # Cost
+    /// One small ranged read when the file before is not there locally.
+    pub(crate) async fn fits_chain(&self, local: &LocalDir, txid: Txid) -> Result<bool> {
+        let newest = self.with_index(|index| {
+            let max = index.max();
+            index.files().find(|file| Some(file.range.max) == max).copied()
+        })?;
+        let (Some(newest), Some(before)) = (newest, txid.prev()) else { return Ok(true) };
+        let (path, before) = (local.file(txid), local.file(before));
+        let ends =
+            tokio::task::spawn_blocking(move || (read_ends(&path), read_ends(&before))).await;
+        let (ours, before) = ends.map_err(|_| Error::Closing { what: "compare with replica" })?;
+        let (Some((ours, ..)), before) = (ours?, before?) else { return Ok(true) };
+        let theirs = match before {
+            Some((before, ..)) => Some(before),
+            None => self.read_header(&newest).await?,
+        };
+        Ok(theirs.is_none_or(|theirs| theirs.page_size == ours.page_size))
+    }
+
+    async fn read_header(&self, file: &RemoteFile) -> Result<Option<ltx::Header>> {
+        let head = ByteRange::new(0, ltx::HEADER_SIZE as u64);
+        let head = self.read(file.level, file.range, head).await?;
+        Ok(head.first_chunk().and_then(|bytes| ltx::Header::decode(bytes).ok()))
     }
 
     /// Whether the replica's newest file is of the history that the local files are of.
@@ -86,11 +139,7 @@ impl Replica {
             return Ok(self.read(remote.level, remote.range, tail).await?[..] == trailer);
         }
         // A compacted file carries the time of its newest transaction.
-        let head = ByteRange::new(0, ltx::HEADER_SIZE as u64);
-        let theirs = self.read(remote.level, remote.range, head).await?;
-        let theirs = theirs
-            .first_chunk()
-            .and_then(|bytes| ltx::Header::decode(bytes).ok());
+        let theirs = self.read_header(&remote).await?;
         Ok(remote.level == Level::SNAPSHOT
             || theirs.is_some_and(|theirs| theirs.timestamp == header.timestamp))
     }
