@@ -1,0 +1,16 @@
+//! Continuity at start: whatever happened while the engine was away, no committed row may be missing
+//! from a restore at any transaction from then on.
+//!
+//! The defects named D1, D3, ... are those of Litestream v0.5.17 for which each test was first
+//! written; each is told where its test is.
+
+#[path = "support/bed.rs"]
+mod bed;
+#[path = "continuity/damage.rs"]
+mod damage;
+#[path = "continuity/replicas.rs"]
+mod replicas;
+#[path = "continuity/restarts.rs"]
+mod restarts;
+#[path = "continuity/takeover.rs"]
+mod takeover;
