@@ -149,6 +149,7 @@ impl Files {
         give_to(&temporary, ownership.file_owner);
         Ok(Staged {
             file: Some(file),
+            current: temporary.clone(),
             temporary,
             target: target.to_owned(),
             files: self.clone(),
@@ -172,6 +173,8 @@ pub(crate) struct Staged {
     file: Option<File>,
     temporary: PathBuf,
     target: PathBuf,
+    /// The one of the two names that it has.
+    current: PathBuf,
     files: Files,
 }
 
@@ -184,6 +187,7 @@ impl Staged {
         let result = self.publish(&file);
         drop(file);
         if result.is_err() {
+            // Renamed, but not durably so: what has the final name may be relied upon, or is gone.
             self.discard();
         }
         result
@@ -198,7 +202,7 @@ impl Staged {
         }
     }
 
-    fn publish(&self, file: &File) -> Result<()> {
+    fn publish(&mut self, file: &File) -> Result<()> {
         let steps = &self.files.steps;
         let fail = |error| Error::io("fsync", &self.temporary, error);
         steps
@@ -210,14 +214,15 @@ impl Staged {
             .before(FileStep::Rename, &self.temporary)
             .map_err(fail)?;
         fs::rename(&self.temporary, &self.target).map_err(fail)?;
+        self.current.clone_from(&self.target);
         self.files.sync_directory(parent_of(&self.target))
     }
 
     fn discard(&self) {
-        if let Err(error) = fs::remove_file(&self.temporary)
+        if let Err(error) = fs::remove_file(&self.current)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(path = %self.temporary.display(), %error, "cannot remove temporary file");
+            tracing::warn!(path = %self.current.display(), %error, "cannot remove temporary file");
         }
     }
 }
