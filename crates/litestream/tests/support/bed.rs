@@ -107,6 +107,13 @@ impl Bed {
     }
 
     pub(crate) fn start_with(&self, remotes: &[&Remote]) -> Engine {
+        let stores = remotes
+            .iter()
+            .map(|remote| Arc::clone(remote) as Arc<dyn ObjectStore>);
+        self.start_on(stores.collect())
+    }
+
+    pub(crate) fn start_on(&self, stores: Vec<Arc<dyn ObjectStore>>) -> Engine {
         let settings = StoreSettings {
             background: false,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
@@ -114,13 +121,9 @@ impl Bed {
             ..StoreSettings::default()
         };
         let store = Store::open(settings).unwrap();
-        let replicas = remotes.iter().map(|remote| {
-            let store = Arc::clone(remote) as Arc<dyn ObjectStore>;
-            Arc::new(Replica::new(
-                store,
-                Layout::Plain,
-                ReplicaSettings::default(),
-            ))
+        let replicas = stores.into_iter().map(|store| {
+            let settings = ReplicaSettings::default();
+            Arc::new(Replica::new(store, Layout::Plain, settings))
         });
         store
             .add(self.settings.clone(), replicas.collect())
@@ -171,6 +174,14 @@ impl Bed {
         target: Target,
     ) -> Result<PathBuf, Error> {
         let store = Arc::clone(remote) as Arc<dyn ObjectStore>;
+        self.restore_store(store, target).await
+    }
+
+    pub(crate) async fn restore_store(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        target: Target,
+    ) -> Result<PathBuf, Error> {
         let output = self.output();
         let mut options = RestoreOptions::new(&output);
         options.target = target;
