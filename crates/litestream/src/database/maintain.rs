@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ltx::{Level, Timestamp, Txid};
-use tokio::time::Instant;
 
 use super::{Inner, snapshot};
 use crate::compact;
@@ -29,8 +28,12 @@ enum Chore {
 /// Does what becomes due, for ever.
 pub(super) async fn maintain_loop(inner: &Arc<Inner>, replica: &Arc<Replica>) {
     let mut acknowledged = replica.subscribe();
-    let mut not_before: Option<Instant> = None;
+    let mut retry = false;
     loop {
+        while retry {
+            tokio::time::sleep(RETRY).await;
+            retry = replica.ensure_index().await.is_err();
+        }
         acknowledged.borrow_and_update();
         let due = next_chore(inner, replica);
         let Some((at, chore)) = due else {
@@ -39,22 +42,25 @@ pub(super) async fn maintain_loop(inner: &Arc<Inner>, replica: &Arc<Replica>) {
             }
             continue;
         };
-        let wait = at
-            .as_millis()
-            .saturating_sub(inner.shared.clock.now().as_millis());
-        let mut wake = Instant::now() + Duration::from_millis(u64::try_from(wait).unwrap_or(0));
-        if let Some(earliest) = not_before.take() {
-            wake = wake.max(earliest);
+        let wait = at.as_millis().saturating_sub(inner.shared.clock.now().as_millis());
+        let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            // Something else may be due sooner now.
+            changed = acknowledged.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
         }
-        tokio::time::sleep_until(wake).await;
         if let Err(error) = perform(inner, replica, chore).await {
+            // Nothing is due as long as it is not known what the replica holds.
+            retry = true;
             if error.kind() != ErrorKind::Cancelled {
                 tracing::error!(
                     system = "store", db = inner.name, replica = replica.kind(), ?chore, %error,
                     hint = error.hint(), "compaction failed"
                 );
             }
-            not_before = Some(Instant::now() + RETRY);
         }
     }
 }
@@ -107,7 +113,18 @@ fn next_tick(files: &[RemoteFile], interval: Duration) -> Timestamp {
     }
 }
 
+/// Performs a chore. After an error the replica is listed anew: what has been done of it is unknown.
 async fn perform(inner: &Arc<Inner>, replica: &Arc<Replica>, chore: Chore) -> Result<()> {
+    replica.ensure_index().await?;
+    let result = try_perform(inner, replica, chore).await;
+    if result.is_err() {
+        let _no_upload_meanwhile = replica.work.lock().await;
+        replica.forget_index();
+    }
+    result
+}
+
+async fn try_perform(inner: &Arc<Inner>, replica: &Arc<Replica>, chore: Chore) -> Result<()> {
     match chore {
         Chore::Compact(level) => compact_level(inner, replica, level).await,
         Chore::Snapshot => snapshot::write(inner, replica).await.map(drop),
@@ -229,3 +246,6 @@ async fn delete(replica: &Replica, files: Vec<RemoteFile>) -> Result<()> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
