@@ -76,7 +76,7 @@ pub(crate) fn replica(replica: &Replica) -> Result<Arc<litestream::Replica>, Bui
     let store: Arc<dyn ObjectStore> = store;
     let replica = litestream::Replica::new(store, Layout::Plain, settings);
     Ok(Arc::new(replica.adopting(move |ownership| {
-        modes.set_modes(modes_of(ownership))
+        modes.set_modes(modes_of(ownership));
     })))
 }
 

@@ -83,12 +83,11 @@ pub(crate) async fn compact(
     for file in &inputs {
         let key = replica.layout().key(file.level, file.range);
         let name = key.as_str().to_owned();
-        let reader = match open_local(local, file) {
-            Some(reader) => reader,
-            None => {
-                let object = replica.store().get(key, ByteRange::ALL).await?;
-                Box::new(ChunkReader::spawn(object.body))
-            }
+        let reader = if let Some(reader) = open_local(local, file) {
+            reader
+        } else {
+            let object = replica.store().get(key, ByteRange::ALL).await?;
+            Box::new(ChunkReader::spawn(object.body))
         };
         sources.push((name, reader));
     }

@@ -55,8 +55,8 @@ pub enum Error {
         operation: &'static str,
         /// The database.
         path: PathBuf,
-        /// SQLite's answer.
-        source: rusqlite::Error,
+        /// SQLite's answer; boxed because it is by far the largest of all causes.
+        source: Box<rusqlite::Error>,
     },
     /// A local LTX file cannot be opened, read or trusted.
     #[error("{operation} ltx file {}: {source}", path.display())]
@@ -232,7 +232,7 @@ impl Error {
         Self::Sqlite {
             operation,
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         }
     }
 
@@ -269,8 +269,9 @@ impl Error {
             Self::Wal { .. }
             | Self::MissingPage { .. }
             | Self::ShortPage { .. }
-            | Self::TooSmall { .. } => ErrorKind::Corrupt,
-            Self::Integrity { .. } | Self::NonContiguous { .. } => ErrorKind::Corrupt,
+            | Self::TooSmall { .. }
+            | Self::Integrity { .. }
+            | Self::NonContiguous { .. } => ErrorKind::Corrupt,
             Self::NotWal { .. } | Self::Setting(_) => ErrorKind::Invalid,
             Self::Replaced { .. } | Self::OutputExists { .. } => ErrorKind::Conflict,
             Self::WalIndex { .. } => ErrorKind::Busy,

@@ -10,7 +10,7 @@ pub mod defaults {
     /// Least time between two captures while commits keep coming.
     pub const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
     /// A WAL with frames that are not in the database file is copied after this time.
-    pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+    pub const CHECKPOINT_INTERVAL: Duration = Duration::from_mins(1);
     /// How long SQLite waits for a lock when the database is opened.
     pub const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
     /// Pages in the WAL from which on it is copied into the database file.
@@ -24,24 +24,24 @@ pub mod defaults {
     /// Level-0 files uploaded in one go.
     pub const MAX_SYNC_LTX_FILES: usize = 256;
     /// Longest pause between two attempts after errors.
-    pub const MAX_BACKOFF: Duration = Duration::from_secs(300);
+    pub const MAX_BACKOFF: Duration = Duration::from_mins(5);
     /// Time for the last upload when the program ends.
     pub const SHUTDOWN_SYNC_TIMEOUT: Duration = Duration::from_secs(30);
     /// Pause between attempts of the last upload.
     pub const SHUTDOWN_SYNC_INTERVAL: Duration = Duration::from_millis(500);
     /// Time between two snapshots.
-    pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+    pub const SNAPSHOT_INTERVAL: Duration = Duration::from_hours(24);
     /// How long snapshots, and what builds on them, are kept.
-    pub const SNAPSHOT_RETENTION: Duration = Duration::from_secs(24 * 3600);
+    pub const SNAPSHOT_RETENTION: Duration = Duration::from_hours(24);
     /// How long level-0 files are kept after they are compacted.
-    pub const L0_RETENTION: Duration = Duration::from_secs(300);
+    pub const L0_RETENTION: Duration = Duration::from_mins(5);
     /// Time between two looks for level-0 files to delete.
     pub const L0_RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(15);
     /// Intervals of the compaction levels 1, 2, 3.
     pub const LEVEL_INTERVALS: [Duration; 3] = [
         Duration::from_secs(30),
-        Duration::from_secs(300),
-        Duration::from_secs(3600),
+        Duration::from_mins(5),
+        Duration::from_hours(1),
     ];
     /// Files fetched at the same time by a restore.
     pub const RESTORE_PARALLELISM: usize = 8;

@@ -1,5 +1,7 @@
 //! The main job end to end, through the public API: replicate a live database, restore it.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -57,7 +57,6 @@
 //! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
-#![expect(clippy::doc_markdown, reason = "SQLite is a name, not code")]
 
 mod block;
 mod checksum;

@@ -40,8 +40,6 @@
 //! Frames are numbered from 1, as SQLite's `mxFrame` does; 0 means "no frame". Page numbers start at 1.
 //! Page sizes are plain `u32` in bytes, checked where they are parsed.
 
-#![expect(clippy::doc_markdown, reason = "SQLite is a name, not code")]
-
 mod batch;
 mod checksum;
 mod cursor;

@@ -199,7 +199,7 @@ fn run(context: &mut Context<'_>, parsed: &Parsed) -> Result<(), Error> {
     }
     config.check_start()?;
     crate::engine::check_features(&config)?;
-    Ok(execute(ReplicateOptions {
+    Ok(execute(&ReplicateOptions {
         config,
         replicas,
         mode,

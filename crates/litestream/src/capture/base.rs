@@ -22,9 +22,12 @@ impl Capture {
             self.map_generation(wal, end, &mut map)?;
         }
         let from_wal = !map.is_empty();
-        let confirm = || match from_wal {
-            true => self.pin.confirm(index.header.salts, &self.wal_path),
-            false => Ok(()),
+        let confirm = || {
+            if from_wal {
+                self.pin.confirm(index.header.salts, &self.wal_path)
+            } else {
+                Ok(())
+            }
         };
         let image = BaseImage {
             salts: index.header.salts,

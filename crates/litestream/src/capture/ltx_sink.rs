@@ -84,7 +84,7 @@ impl LtxSink {
         }
     }
 
-    fn header(&self, page_size: PageSize, commit: u32, range: WalRange) -> Result<Header> {
+    fn header(&self, page_size: PageSize, commit: u32, range: &WalRange) -> Result<Header> {
         let txid = self.next_txid()?;
         let now = self.clock.now();
         // Restores to a time rely on files whose times do not go back, even when the clock does.
@@ -148,7 +148,7 @@ impl Sink for LtxSink {
             size: batch.to.offset() - batch.from.offset(),
             salts: batch.to.header.salts,
         };
-        let header = self.header(page_size, batch.commit, range)?;
+        let header = self.header(page_size, batch.commit, &range)?;
         let path = self.local.file(header.max_txid);
         let before = self.position.map_or(0, |position| position.commit);
         let encode = |encoder: &mut StagedEncoder, page: &mut Vec<u8>, _: &mut Vec<u8>| {
@@ -181,7 +181,7 @@ impl Sink for LtxSink {
             size: frames_end(page_size.get(), image.frames) - WAL_HEADER_SIZE,
             salts: image.salts,
         };
-        let header = self.header(page_size, image.commit, range)?;
+        let header = self.header(page_size, image.commit, &range)?;
         let path = self.local.file(header.max_txid);
         tracing::debug!(txid = %header.max_txid, snap = true, reason, "sync");
         let encode = |encoder: &mut StagedEncoder, page: &mut Vec<u8>, chunk: &mut Vec<u8>| {

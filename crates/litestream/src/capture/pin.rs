@@ -21,16 +21,22 @@ pub(crate) struct Pin {
     path: PathBuf,
     busy_timeout: Duration,
     held: Connection,
+    /// What the held transaction is.
+    current: Hold,
     /// The second connection, opened when first needed.
     spare: Option<Connection>,
-    /// The held reader began when everything was in the database file, so that it keeps nobody from
-    /// starting the WAL anew.
+    /// What the transaction begun on the second connection is.
+    next: Hold,
+}
+
+/// What a transaction means for the writers of the application.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hold {
+    /// It began when everything was in the database file, so that it keeps nobody from starting the
+    /// WAL anew.
     at_rest: bool,
-    /// The same of the transaction begun on the second connection.
-    next_at_rest: bool,
-    /// The held transaction is, or was when it began, the writing one.
-    held_writes: bool,
-    next_writes: bool,
+    /// It is, or was when it began, the writing one.
+    writes: bool,
 }
 
 impl Pin {
@@ -43,11 +49,9 @@ impl Pin {
             path: path.to_owned(),
             busy_timeout,
             held,
+            current: Hold::default(),
             spare: None,
-            at_rest: false,
-            next_at_rest: false,
-            held_writes: false,
-            next_writes: false,
+            next: Hold::default(),
         })
     }
 
@@ -63,7 +67,7 @@ impl Pin {
 
     /// Whether the held reader lets writers start the WAL anew.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.at_rest
+        self.current.at_rest
     }
 
     /// What the wal-index says now. Costs no system call.
@@ -110,7 +114,7 @@ impl Pin {
         let after = self.peek()?;
         if begun {
             // The same fully copied WAL on both sides of the beginning: the reader needs no frame.
-            self.next_at_rest = is_copied(&before)
+            self.next.at_rest = is_copied(&before)
                 && is_copied(&after)
                 && before.header.salts == after.header.salts
                 && before.header.max_frame == after.header.max_frame;
@@ -125,8 +129,7 @@ impl Pin {
                 let old = std::mem::replace(&mut self.held, next);
                 old.end();
                 self.spare = Some(old);
-                self.at_rest = std::mem::take(&mut self.next_at_rest);
-                self.held_writes = std::mem::take(&mut self.next_writes);
+                self.current = std::mem::take(&mut self.next);
             }
             other => self.spare = other,
         }
@@ -155,21 +158,21 @@ impl Pin {
 
     /// Whether the transaction begun by [`Self::begin_next`] lets writers start the WAL anew.
     pub(crate) fn next_is_at_rest(&self) -> bool {
-        self.next_at_rest
+        self.next.at_rest
     }
 
     /// Takes the write lock on the second connection, without waiting; its transaction is then the
     /// next pin.
     pub(crate) fn try_begin_write(&mut self) -> Result<bool> {
         let begun = self.spare()?.try_begin_write()?;
-        self.next_writes = begun;
-        self.next_at_rest = false;
+        self.next.writes = begun;
+        self.next.at_rest = false;
         Ok(begun)
     }
 
     /// Whether the pin is the transaction with the write lock.
     pub(crate) fn holds_write(&self) -> bool {
-        self.held_writes
+        self.current.writes
     }
 
     /// Lets go of the write lock, if it is held, without losing the pin.
@@ -178,19 +181,19 @@ impl Pin {
     /// first; if that fails, the lock is let go of all the same and the pin is lost, which the next
     /// capture notices.
     pub(crate) fn end_write(&mut self) {
-        if std::mem::take(&mut self.next_writes)
+        if std::mem::take(&mut self.next.writes)
             && let Some(spare) = &self.spare
         {
             spare.end();
         }
-        if !self.held_writes {
+        if !self.current.writes {
             return;
         }
         match self.begin_next() {
             Ok(_) => self.hand_over(),
             Err(error) => tracing::debug!(path = %self.path.display(), %error, "end write lock"),
         }
-        if std::mem::take(&mut self.held_writes) {
+        if std::mem::take(&mut self.current.writes) {
             self.held.end();
         }
     }

@@ -18,6 +18,10 @@ const CLOSE_FACTOR: u32 = 4;
 
 /// What a cycle found.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent findings, not the states of one machine"
+)]
 pub(super) struct Cycle {
     /// There is no database file.
     pub(super) missing: bool,
@@ -268,8 +272,11 @@ impl Inner {
 
 fn needs_reopening(error: &Error) -> bool {
     match error {
-        Error::Replaced { .. } | Error::Sqlite { .. } | Error::WalIndex { .. } => true,
-        Error::Wal { .. } | Error::ShortPage { .. } => true,
+        Error::Replaced { .. }
+        | Error::Sqlite { .. }
+        | Error::WalIndex { .. }
+        | Error::Wal { .. }
+        | Error::ShortPage { .. } => true,
         Error::Context { source, .. } => needs_reopening(source),
         _ => false,
     }

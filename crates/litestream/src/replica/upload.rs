@@ -182,7 +182,7 @@ impl Replica {
                 range,
                 size,
                 created,
-            })
+            });
         });
     }
 }

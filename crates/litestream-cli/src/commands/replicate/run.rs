@@ -16,9 +16,9 @@ use crate::duration::Span;
 use crate::engine;
 
 /// Replicates as the options say and returns when it is over.
-pub fn execute(options: ReplicateOptions) -> Result<(), ReplicateError> {
+pub fn execute(options: &ReplicateOptions) -> Result<(), ReplicateError> {
     let runtime = engine::runtime().map_err(ReplicateError::Runtime)?;
-    let result = runtime.block_on(run(&options));
+    let result = runtime.block_on(run(options));
     // Whatever still waits for a store must not keep the program from ending.
     runtime.shutdown_background();
     result

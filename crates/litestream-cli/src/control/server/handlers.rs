@@ -1,7 +1,7 @@
 //! The endpoints of the control socket.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ fn failed(error: impl std::fmt::Display) -> Refusal {
     (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
-fn start(state: &State, path: &PathBuf) -> Result<Value, Refusal> {
+fn start(state: &State, path: &Path) -> Result<Value, Refusal> {
     let started = state.store.enable(path).map_err(failed)?;
     let status = if started {
         "started"
@@ -138,7 +138,7 @@ fn start(state: &State, path: &PathBuf) -> Result<Value, Refusal> {
     Ok(json!({ "status": status, "path": path, "txid": position(state, path) }))
 }
 
-async fn stop(state: &State, path: &PathBuf) -> Result<Value, Refusal> {
+async fn stop(state: &State, path: &Path) -> Result<Value, Refusal> {
     let stopped = state.store.disable(path).await.map_err(failed)?;
     let status = if stopped {
         "stopped"
@@ -149,7 +149,7 @@ async fn stop(state: &State, path: &PathBuf) -> Result<Value, Refusal> {
 }
 
 /// Adds a database with default settings until the daemon ends.
-fn register(state: &State, path: &PathBuf, url: &str) -> Result<Value, Refusal> {
+fn register(state: &State, path: &Path, url: &str) -> Result<Value, Refusal> {
     if url.is_empty() {
         return Err((StatusCode::BAD_REQUEST, "replica_url required".to_owned()));
     }
@@ -183,7 +183,7 @@ fn register(state: &State, path: &PathBuf, url: &str) -> Result<Value, Refusal> 
     })
 }
 
-async fn unregister(state: &State, path: &PathBuf) -> Result<Value, Refusal> {
+async fn unregister(state: &State, path: &Path) -> Result<Value, Refusal> {
     let removed = state
         .store
         .remove(path)
@@ -197,7 +197,7 @@ async fn unregister(state: &State, path: &PathBuf) -> Result<Value, Refusal> {
     })
 }
 
-async fn sync(state: &State, path: &PathBuf, wait: bool) -> Result<Value, Refusal> {
+async fn sync(state: &State, path: &Path, wait: bool) -> Result<Value, Refusal> {
     let refuse = |error: litestream::Error| match error {
         litestream::Error::DatabaseNotFound { .. } => (StatusCode::NOT_FOUND, error.to_string()),
         litestream::Error::DatabaseNotOpen { .. } => (StatusCode::CONFLICT, error.to_string()),
@@ -271,7 +271,7 @@ fn txid(state: &State, query: &str) -> Result<Value, Refusal> {
     Ok(json!({ "txid": number(database.txid()) }))
 }
 
-fn position(state: &State, path: &PathBuf) -> u64 {
+fn position(state: &State, path: &Path) -> u64 {
     state
         .store
         .find(path)
