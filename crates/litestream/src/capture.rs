@@ -308,8 +308,11 @@ impl Capture {
         self.try_rest(&mut Report::default()).map(drop)
     }
 
-    /// The pinned reader.
-    pub(crate) fn pin_mut(&mut self) -> &mut Pin {
-        &mut self.pin
+    /// Gives back the memory and the connection that only a busy database needs.
+    pub(crate) fn settle(&mut self) {
+        self.pin.drop_spare();
+        self.map = PageMap::new();
+        self.buffer = Vec::new();
+        self.ltx.settle();
     }
 }

@@ -45,9 +45,9 @@ fn inputs(index: &RemoteIndex, level: Level) -> Vec<RemoteFile> {
     inputs
 }
 
-/// Whether there is something to merge into `level`.
-pub(crate) fn is_due(index: &RemoteIndex, level: Level) -> bool {
-    !inputs(index, level).is_empty()
+/// The oldest file that is not merged into `level` yet.
+pub(crate) fn first_input(index: &RemoteIndex, level: Level) -> Option<RemoteFile> {
+    inputs(index, level).first().copied()
 }
 
 /// The end of the interval that a time lies in. Intervals are aligned as the reference aligns them,

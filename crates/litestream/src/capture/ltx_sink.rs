@@ -68,6 +68,12 @@ impl LtxSink {
         self.position
     }
 
+    /// Gives back the buffers.
+    pub(crate) fn settle(&mut self) {
+        self.page = Vec::new();
+        self.chunk = Vec::new();
+    }
+
     /// Makes the next TXID larger than `floor`: a replica holds transactions up to it.
     pub(crate) fn raise_floor(&mut self, floor: Txid) {
         self.floor = self.floor.max(Some(floor));

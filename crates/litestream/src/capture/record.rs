@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// after could otherwise carry the same time.
 const RACY_NANOSECONDS: i128 = 2_000_000_000;
 /// Fixed length of the text, so that a record always replaces the one before completely.
-const LENGTH: usize = 320;
+const LENGTH: usize = 384;
 
 /// Identity and state of a file as the file system tells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +168,7 @@ impl Record {
             return None;
         }
         let mut words = fields.split(' ');
-        if words.next()? != "2" {
+        if words.next()? != "1" {
             return None;
         }
         let hex = |word: &str| u32::from_str_radix(word, 16).ok();

@@ -136,7 +136,7 @@ impl Inner {
             self.checkpoint(capture, purpose)?;
         }
         if purpose == Purpose::Settle {
-            capture.pin_mut().drop_spare();
+            capture.settle();
             capture.write_record();
         }
         self.update_gauges(capture)?;

@@ -42,7 +42,9 @@ pub(super) async fn maintain_loop(inner: &Arc<Inner>, replica: &Arc<Replica>) {
             }
             continue;
         };
-        let wait = at.as_millis().saturating_sub(inner.shared.clock.now().as_millis());
+        let wait = at
+            .as_millis()
+            .saturating_sub(inner.shared.clock.now().as_millis());
         let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -79,41 +81,35 @@ fn chores(
 ) -> Vec<(Timestamp, Chore)> {
     let mut due = Vec::new();
     for (interval, level) in settings.levels.iter().zip(Level::ALL.into_iter().skip(1)) {
-        let Some(below) = level.below() else { continue };
-        let source = index.level(below);
-        // The base image waits for the first increment: it is in the snapshot level anyway.
-        if compact::is_due(index, level) && !source.is_empty() {
+        // At the end of the interval in which the oldest of the new files came: once an interval.
+        if let Some(first) = compact::first_input(index, level) {
             due.push((
-                next_tick(index.level(level), *interval),
+                compact::interval_end(first.created, *interval),
                 Chore::Compact(level),
             ));
         }
     }
     let snapshots = index.level(Level::SNAPSHOT);
     if acknowledged.is_some() && index.level_max(Level::SNAPSHOT) < acknowledged {
-        due.push((
-            next_tick(snapshots, settings.snapshot_interval),
-            Chore::Snapshot,
-        ));
+        let last = snapshots.iter().map(|file| file.created).max();
+        let at = last.map(|last| compact::interval_end(last, settings.snapshot_interval));
+        due.push((at.unwrap_or(Timestamp::from_millis(0)), Chore::Snapshot));
     }
     if settings.delete_remote {
         let raw = compact::expired_raw(index, settings.l0_retention);
-        due.extend(raw.map(|(_, at)| (at, Chore::RetainRaw)));
+        // Several files at a time: what expires in one check interval goes at its end.
+        due.extend(raw.map(|(_, at)| {
+            (
+                compact::interval_end(at, settings.l0_retention_check_interval),
+                Chore::RetainRaw,
+            )
+        }));
         let expired = compact::expired_snapshots(index, settings.snapshot_retention);
         due.extend(expired.map(|(_, at)| (at, Chore::RetainSnapshots)));
     }
     due
 }
 
-/// The end of the interval in which the level was written last: not twice in one interval.
-fn next_tick(files: &[RemoteFile], interval: Duration) -> Timestamp {
-    match files.iter().map(|file| file.created).max() {
-        Some(last) => compact::interval_end(last, interval),
-        None => Timestamp::from_millis(0),
-    }
-}
-
-/// Performs a chore. After an error the replica is listed anew: what has been done of it is unknown.
 async fn perform(inner: &Arc<Inner>, replica: &Arc<Replica>, chore: Chore) -> Result<()> {
     replica.ensure_index().await?;
     let result = try_perform(inner, replica, chore).await;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use litestream_storage::{Body, PutOptions};
-use ltx::{Encoder, Header, Level, Txid, TxidRange};
+use ltx::{Encoder, Header, Level, Timestamp, Txid, TxidRange};
 
 use super::{Inner, uploader};
 use crate::bridge::ChunkWriter;
@@ -24,7 +24,9 @@ use crate::replica::Replica;
 /// One upload of the whole database, compressed.
 pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Txid> {
     inner.capture_all().await?;
-    let Some(position) = inner.position() else { return Err(Error::NoPosition) };
+    let Some(position) = inner.position() else {
+        return Err(Error::NoPosition);
+    };
     uploader::upload_up_to(inner, replica, position).await?;
     let frozen = freeze(inner).await?;
     uploader::upload_up_to(inner, replica, frozen.txid()).await?;
@@ -44,7 +46,7 @@ pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Resu
 
 async fn put(inner: &Arc<Inner>, replica: &Arc<Replica>, frozen: Frozen) -> Result<Txid> {
     let txid = frozen.txid();
-    let timestamp = frozen.timestamp();
+    let timestamp = inner.shared.clock.now().max(frozen.timestamp());
     let range = TxidRange {
         min: Txid::FIRST,
         max: txid,
@@ -53,7 +55,7 @@ async fn put(inner: &Arc<Inner>, replica: &Arc<Replica>, frozen: Frozen) -> Resu
     let encoding = inner
         .shared
         .slow_pool
-        .run(move || encode(&frozen, range, writer));
+        .run(move || encode(&frozen, range, timestamp, writer));
     let put = replica.store().put(
         replica.layout().key(Level::SNAPSHOT, range),
         Body::Stream(body),
@@ -91,8 +93,13 @@ async fn freeze(inner: &Arc<Inner>) -> Result<Frozen> {
     frozen.await
 }
 
-fn encode(frozen: &Frozen, range: TxidRange, mut writer: ChunkWriter) -> Result<()> {
-    let result = encode_into(frozen, range, &mut writer);
+fn encode(
+    frozen: &Frozen,
+    range: TxidRange,
+    timestamp: Timestamp,
+    mut writer: ChunkWriter,
+) -> Result<()> {
+    let result = encode_into(frozen, range, timestamp, &mut writer);
     match result {
         Ok(()) => writer
             .finish()
@@ -104,7 +111,12 @@ fn encode(frozen: &Frozen, range: TxidRange, mut writer: ChunkWriter) -> Result<
     }
 }
 
-fn encode_into(frozen: &Frozen, range: TxidRange, writer: &mut ChunkWriter) -> Result<()> {
+fn encode_into(
+    frozen: &Frozen,
+    range: TxidRange,
+    timestamp: Timestamp,
+    writer: &mut ChunkWriter,
+) -> Result<()> {
     let fail = |source| Error::LtxStream {
         operation: "encode snapshot",
         source,
@@ -114,7 +126,7 @@ fn encode_into(frozen: &Frozen, range: TxidRange, writer: &mut ChunkWriter) -> R
         frozen.page_size(),
         frozen.commit(),
         range,
-        frozen.timestamp(),
+        timestamp,
     ));
     let mut encoder = Encoder::new(writer, header).map_err(fail)?;
     encode_image(

@@ -135,7 +135,10 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
         }
         Need::Snapshot { reason } => {
             tracing::warn!(
-                system = "store", db = inner.name, replica = replica.kind(), reason,
+                system = "store",
+                db = inner.name,
+                replica = replica.kind(),
+                reason,
                 "catching up with a snapshot"
             );
             snapshot::catch_up(inner, replica).await?;

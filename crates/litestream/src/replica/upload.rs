@@ -36,7 +36,10 @@ impl Replica {
         let diverged = *self.diverged();
         if let Some(above) = diverged {
             return Ok(if position <= above {
-                Need::Base { above, reason: DIVERGED }
+                Need::Base {
+                    above,
+                    reason: DIVERGED,
+                }
             } else {
                 Need::Snapshot { reason: DIVERGED }
             });
@@ -57,13 +60,18 @@ impl Replica {
         if Some(newest) > self.acknowledged() {
             if !self.is_ours(local, newest).await? {
                 *self.diverged() = Some(position);
-                return Ok(Need::Base { above: position, reason: DIVERGED });
+                return Ok(Need::Base {
+                    above: position,
+                    reason: DIVERGED,
+                });
             }
             let whole = self.with_index(|index| {
                 plan(index, Target::Latest).is_ok_and(|plan| plan.txid() == newest)
             })?;
             if !whole {
-                return Ok(Need::Snapshot { reason: "replica has a hole" });
+                return Ok(Need::Snapshot {
+                    reason: "replica has a hole",
+                });
             }
             self.acknowledge(newest);
         }
@@ -90,14 +98,23 @@ impl Replica {
     pub(crate) async fn fits_chain(&self, local: &LocalDir, txid: Txid) -> Result<bool> {
         let newest = self.with_index(|index| {
             let max = index.max();
-            index.files().find(|file| Some(file.range.max) == max).copied()
+            index
+                .files()
+                .find(|file| Some(file.range.max) == max)
+                .copied()
         })?;
-        let (Some(newest), Some(before)) = (newest, txid.prev()) else { return Ok(true) };
+        let (Some(newest), Some(before)) = (newest, txid.prev()) else {
+            return Ok(true);
+        };
         let (path, before) = (local.file(txid), local.file(before));
         let ends =
             tokio::task::spawn_blocking(move || (read_ends(&path), read_ends(&before))).await;
-        let (ours, before) = ends.map_err(|_| Error::Closing { what: "compare with replica" })?;
-        let (Some((ours, ..)), before) = (ours?, before?) else { return Ok(true) };
+        let (ours, before) = ends.map_err(|_| Error::Closing {
+            what: "compare with replica",
+        })?;
+        let (Some((ours, ..)), before) = (ours?, before?) else {
+            return Ok(true);
+        };
         let theirs = match before {
             Some((before, ..)) => Some(before),
             None => self.read_header(&newest).await?,
@@ -108,7 +125,9 @@ impl Replica {
     async fn read_header(&self, file: &RemoteFile) -> Result<Option<ltx::Header>> {
         let head = ByteRange::new(0, ltx::HEADER_SIZE as u64);
         let head = self.read(file.level, file.range, head).await?;
-        Ok(head.first_chunk().and_then(|bytes| ltx::Header::decode(bytes).ok()))
+        Ok(head
+            .first_chunk()
+            .and_then(|bytes| ltx::Header::decode(bytes).ok()))
     }
 
     /// Whether the replica's newest file is of the history that the local files are of.

@@ -185,7 +185,11 @@ async fn day(fault: Fault, number: u64) -> bool {
             again.unwrap_or_else(|again| panic!("{chore:?}: {again}, after {error}"));
         }
         if at == 3 {
-            assert_eq!(bed.count(Level::RAW), 6, "level 0 is retired as far as it is compacted");
+            assert_eq!(
+                bed.count(Level::RAW),
+                6,
+                "level 0 is retired as far as it is compacted"
+            );
         }
         bed.commits(2).await;
     }
