@@ -4,6 +4,8 @@
 //! The defects named D1, D3, ... are those of Litestream v0.5.17 for which each test was first
 //! written; each is told where its test is.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/bed.rs"]
 mod bed;
 #[path = "continuity/damage.rs"]

@@ -16,6 +16,8 @@
 //! step on, and the engine is started anew. Compaction and retention of level 0 run in the
 //! background only; their faults are in the unit tests of `database/maintain`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/bed.rs"]
 mod bed;
 

@@ -6,6 +6,8 @@
 //! leaves of the freelist included: `SQLite` need not log those, and the WAL and the database file may
 //! hold different rests of them, but no history made a difference, so none is allowed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/bed.rs"]
 mod bed;
 

@@ -1,5 +1,7 @@
 //! Restores: what is planned, what is refused, and that a failure leaves nothing behind.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/bed.rs"]
 mod bed;
 
@@ -228,8 +230,8 @@ async fn golden_replicas_are_restored_to_the_byte() {
         let source = file_source(replica.path());
         // A database of a gigabyte is restored once.
         let large = tree.manifest.name == "lock-page-64k";
-        let restores = tree.manifest.restores.iter().rev();
-        for wanted in restores.take(if large { 1 } else { usize::MAX }) {
+        let wishes = tree.manifest.restores.iter().rev();
+        for wanted in wishes.take(if large { 1 } else { usize::MAX }) {
             let target = match &wanted.request {
                 Request::Latest => Target::Latest,
                 Request::Txid(number) => Target::Txid(number.parse().unwrap()),
@@ -249,8 +251,8 @@ async fn golden_replicas_are_restored_to_the_byte() {
             }
             let result = attempt(&source, target, IntegrityCheck::None).await;
             match (&wanted.outcome, result) {
-                (RestoreOutcome::Restored { database, .. }, Ok((restored, output))) => {
-                    assert_eq!(restored.size, database.size, "{what}");
+                (RestoreOutcome::Restored { database, .. }, Ok((done, output))) => {
+                    assert_eq!(done.size, database.size, "{what}");
                     let hash = hash::file_hash(&output.path().join("out.db")).unwrap();
                     assert_eq!(hash, database.sha256, "{what}");
                 }

@@ -129,7 +129,9 @@ async fn an_emptied_replica_gets_everything_again() {
                 engine = bed.start();
                 engine.store.disable(&bed.path).await.unwrap();
             }
-            bed.remote.inner().restore(Default::default());
+            bed.remote
+                .inner()
+                .restore(std::collections::BTreeMap::default());
             if gone {
                 std::fs::remove_file(bed.local(Txid::FIRST)).unwrap();
             }

@@ -67,7 +67,7 @@ impl Bed {
             remote: remote(),
             clock: Arc::default(),
             steps: Arc::new(litestream::AllSteps),
-            states: Default::default(),
+            states: std::cell::RefCell::default(),
             restores: AtomicU64::new(0),
         }
     }
