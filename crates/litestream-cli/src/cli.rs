@@ -9,12 +9,14 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::flags::{self, Outcome};
 use crate::log::{self, Destination, Logging};
+use crate::memory;
 
 /// Exit code of every failure.
 const FAILURE: u8 = 1;
 
 /// Runs the program with the arguments and the environment of the process.
 pub fn main() -> ExitCode {
+    memory::limit();
     let mut env = Env::capture();
     env.apply_credential_aliases();
     log::configure(&Logging::plain(Destination::Stdout), &env);

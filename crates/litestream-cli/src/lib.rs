@@ -18,6 +18,7 @@ pub mod flags;
 pub mod json;
 pub mod log;
 pub mod ltx_files;
+mod memory;
 pub mod os_error;
 pub mod paths;
 pub mod quote;

@@ -30,6 +30,9 @@ pub(crate) struct Frozen {
 impl Capture {
     /// Freezes the newest captured transaction. Captures what is new on the way.
     pub(crate) fn freeze(&mut self) -> Result<Frozen> {
+        // SQLite keeps the descriptor of a closed connection while another holds locks, and gives
+        // it to the next one: closing the spare first saves a descriptor for each database.
+        self.pin.drop_spare();
         let connection = Connection::open(&self.settings.path, self.settings.busy_timeout)?;
         connection.begin_read()?;
         // What the new reader sees is at most what is committed now; all of that gets captured, so
