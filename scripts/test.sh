@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # All tests of the workspace, one command:
 #
-#   scripts/test.sh [arguments for cargo test, e.g. -p ltx, or a part of a test's name]
+#   scripts/test.sh                                    everything
+#   scripts/test.sh -p litestream-cli --test cli       what these arguments of cargo test choose
 #
 # Before the run it fetches the reference binaries (scripts/install-reference.sh). When they are there, a
 # test that would skip for want of one fails instead; when they cannot be had, the script says so loudly and
@@ -20,12 +21,15 @@ case $? in
     *) exit 2 ;;
 esac
 
-# Programs that tests start as processes of their own.
-cargo build --locked --workspace --bins || exit 1
+if [ $# -eq 0 ]; then
+    set -- --workspace
+fi
+# Of the workspace in any case: tests of one crate start programs of another.
+cargo test --locked --workspace --no-run || exit 1
 
 log=$(mktemp) || exit 2
 trap 'rm -f "$log"' EXIT
-cargo test --locked --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
+cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 
 # The closing line of each test binary and of each crate's examples in its documentation:
