@@ -33,9 +33,13 @@ async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
         ..StoreSettings::default()
     })
     .map_err(ReplicateError::Store)?;
-    let server = start_server(&options.config, &store);
     for (db, replicas) in options.config.dbs.iter().zip(&options.replicas) {
         add(&options.config, &store, db, replicas)?;
+    }
+    // Not sooner: who can connect can ask for every configured database.
+    let server = start_server(&options.config, &store);
+    for (db, replicas) in options.config.dbs.iter().zip(&options.replicas) {
+        announce(db, replicas);
     }
     if !options.config.retention_enabled {
         tracing::warn!(
@@ -150,6 +154,14 @@ fn add(
     store
         .add(engine::database(config, db, path), opened)
         .map_err(ReplicateError::Store)?;
+    Ok(())
+}
+
+/// Says what is replicated to where.
+fn announce(db: &DatabaseConfig, replicas: &[Replica]) {
+    let Some(path) = engine::file_of(db) else {
+        return;
+    };
     tracing::info!(path = %path.display(), "initialized db");
     for replica in replicas {
         if let Target::File(file) = &replica.target {
@@ -160,7 +172,6 @@ fn add(
             );
         }
     }
-    Ok(())
 }
 
 /// One sync of every database, in order; the first error ends it.
