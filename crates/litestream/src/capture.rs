@@ -280,7 +280,7 @@ impl Capture {
             written: i128::from(self.clock.now().as_millis()) * 1_000_000,
             boot: self.boot,
         };
-        record.write(&self.local.record())
+        record.write(&self.local.record(), self.ltx.ownership())
     }
 
     /// Whether the next step writes a base image.

@@ -275,6 +275,19 @@ fn open_options(ownership: &Ownership) -> OpenOptions {
     options
 }
 
+/// Opens a file whose content is replaced in place; makes it first when it is not there.
+pub(crate) fn open_in_place(path: &Path, ownership: &Ownership) -> io::Result<File> {
+    let mut options = open_options(ownership);
+    options.create(false).truncate(false);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    let file = options.create(true).open(path)?;
+    give_to(path, ownership.file_owner);
+    Ok(file)
+}
+
 /// Sets the owner as far as the process may: an ordinary user's files are its own anyway.
 fn give_to(path: &Path, owner: Option<(u32, u32)>) {
     #[cfg(unix)]

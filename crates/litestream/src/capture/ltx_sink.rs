@@ -64,6 +64,11 @@ impl LtxSink {
         }
     }
 
+    /// Mode and owner of what is written.
+    pub(crate) fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
     pub(crate) fn position(&self) -> Option<Position> {
         self.position
     }

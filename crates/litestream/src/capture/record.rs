@@ -5,7 +5,7 @@
 //! without fsync and in place: it is only believed if its own checksum fits and it speaks of the
 //! newest level-0 file; otherwise start-up falls back to comparing pages, or to a new base image.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use ltx::Txid;
 use sqlite_wal::{RunningChecksum, Salts};
 
 use crate::error::{Error, Result};
+use crate::files::{Ownership, open_in_place};
 
 /// A file's time of change must lie at least so far before the record was written: a change right
 /// after could otherwise carry the same time.
@@ -116,11 +117,9 @@ impl Record {
     }
 
     /// Replaces the record in the file. Not durable, see the module.
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path, ownership: &Ownership) -> Result<()> {
         let fail = |error| Error::io("write", path, error);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(fail)?;
+        let mut file = open_in_place(path, ownership).map_err(fail)?;
         file.write_all(self.encode().as_bytes()).map_err(fail)
     }
 
@@ -235,14 +234,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("position");
         let first = record();
-        first.write(&path).unwrap();
+        first.write(&path, &Ownership::default()).unwrap();
         assert_eq!(Record::read(&path), Some(first));
         let second = Record {
             frame: 1,
             file_checksum: 0,
             ..first
         };
-        second.write(&path).unwrap();
+        second.write(&path, &Ownership::default()).unwrap();
         assert_eq!(Record::read(&path), Some(second));
     }
 
