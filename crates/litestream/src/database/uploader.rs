@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
 use ltx::Txid;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -239,10 +240,12 @@ pub(super) async fn last_sync(inner: &Arc<Inner>, hurry: &CancellationToken) -> 
         }
         attempts += 1;
         let attempt = async {
-            for replica in &inner.replicas {
-                upload_up_to(inner, replica, position).await?;
-            }
-            Ok(())
+            // All at once: one that is away must not keep the others from their last files.
+            let uploads = inner
+                .replicas
+                .iter()
+                .map(|replica| upload_up_to(inner, replica, position));
+            join_all(uploads).await.into_iter().collect::<Result<()>>()
         };
         let result = tokio::select! {
             result = attempt => result,
