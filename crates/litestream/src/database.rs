@@ -346,6 +346,11 @@ impl Inner {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The kind of a replica in records that scripts know without it: told when there are several.
+    fn one_of_several(&self, replica: &Replica) -> Option<&'static str> {
+        (self.replicas.len() > 1).then(|| replica.kind())
+    }
+
     fn position(&self) -> Option<Txid> {
         *self.position.borrow()
     }

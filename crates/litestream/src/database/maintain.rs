@@ -135,8 +135,9 @@ async fn compact_level(inner: &Arc<Inner>, replica: &Arc<Replica>, level: Level)
         return Ok(());
     };
     tracing::info!(
-        system = "store", db = inner.name, replica = replica.kind(), level = level.get(),
+        system = "store", db = inner.name, level = level.get(),
         txid.min = %file.range.min, txid.max = %file.range.max, size = file.size,
+        replica = inner.one_of_several(replica),
         "compaction complete"
     );
     if level.below() == Some(Level::RAW) {
@@ -185,8 +186,9 @@ async fn enforce_raw_retention(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Re
     delete(replica, files).await?;
     let max = replica.with_index(|index| index.level_max(Level::new(1)?))?;
     tracing::info!(
-        system = "store", db = inner.name, replica = replica.kind(), deleted_count = deleted,
+        system = "store", db = inner.name, deleted_count = deleted,
         max_l1_txid = %max.map_or_else(String::new, |txid| txid.to_string()),
+        replica = inner.one_of_several(replica),
         "l0 retention enforced"
     );
     Ok(())

@@ -70,7 +70,8 @@ async fn put(inner: &Arc<Inner>, replica: &Arc<Replica>, frozen: Frozen) -> Resu
     encoded?;
     replica.note_file(Level::SNAPSHOT, range, meta.size, timestamp);
     tracing::info!(
-        system = "store", db = inner.name, replica = replica.kind(), %txid, size = meta.size,
+        system = "store", db = inner.name, %txid, size = meta.size,
+        replica = inner.one_of_several(replica),
         "snapshot complete"
     );
     Ok(txid)
