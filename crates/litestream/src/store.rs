@@ -171,14 +171,16 @@ impl Store {
         let mut closing = stream::iter(databases.into_values())
             .map(|database| async move {
                 let closed = database.disable(hurry).await;
-                closed
-                    .map_err(|error| error.context(format!("close {}", database.path().display())))
+                closed.map_err(|error| {
+                    let path = database.path().display();
+                    tracing::error!(%error, %path, "failed to close database");
+                    error.context(format!("close {path}"))
+                })
             })
             .buffer_unordered(CLOSE_AT_ONCE);
         let mut result = Ok(());
         while let Some(closed) = closing.next().await {
             if let Err(error) = closed {
-                tracing::error!(system = "store", %error, "failed to close database");
                 result = result.and(Err(error));
             }
         }
