@@ -1,0 +1,226 @@
+//! `replicate`: until a signal, once, beside a child; and its exit codes.
+
+use rustix::process::Signal;
+use serde_json::json;
+use testkit::program::{Start, file_url, replica_files};
+
+use super::place::{Place, Settings, ours};
+use super::{Application, LONG, restored_rows};
+
+fn by_command_line(place: &Place) -> Start {
+    Start::Database {
+        db: place.db(),
+        replica: place.replica(),
+    }
+}
+
+#[test]
+fn a_signal_ends_it_with_everything_replicated() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = Place::new();
+        let application = Application::open(&place.db());
+        application.insert(3);
+        let mut daemon = ours().daemon(&by_command_line(&place)).expect("starts");
+        daemon.wait_ready().expect("ready");
+        application.insert(40);
+        daemon.signal(signal).expect("runs");
+        let status = daemon.wait_exit(LONG).expect("ends");
+        assert_eq!(status.code(), Some(0), "{signal:?}");
+        assert_eq!(restored_rows(&place, &place.replica()), 43);
+    }
+}
+
+#[test]
+fn a_database_that_is_not_there_yet_is_waited_for() {
+    let place = Place::new();
+    let mut daemon = ours().daemon(&by_command_line(&place)).expect("starts");
+    daemon.wait_ready().expect("ready");
+    assert_eq!(replica_files(&place.replica()).len(), 0);
+    let application = Application::open(&place.db());
+    application.insert(5);
+    let replica = place.replica();
+    daemon
+        .wait_while_alive(LONG, "a first file", |_| {
+            Ok(!replica_files(&replica).is_empty())
+        })
+        .expect("the database is found");
+    application.insert(5);
+    daemon.stop(LONG).expect("a clean end");
+    assert_eq!(restored_rows(&place, &place.replica()), 10);
+}
+
+#[test]
+fn once_more_adds_no_file() {
+    let place = Place::new();
+    let application = Application::open(&place.db());
+    application.insert(7);
+    ours()
+        .replicate_once(&place.db(), &place.replica())
+        .expect("the first");
+    let first = replica_files(&place.replica());
+    assert_eq!(restored_rows(&place, &place.replica()), 7);
+    ours()
+        .replicate_once(&place.db(), &place.replica())
+        .expect("the second");
+    assert_eq!(replica_files(&place.replica()), first);
+    application.insert(1);
+    ours()
+        .replicate_once(&place.db(), &place.replica())
+        .expect("the third");
+    assert_ne!(replica_files(&place.replica()), first);
+    assert_eq!(restored_rows(&place, &place.replica()), 8);
+}
+
+#[test]
+fn once_makes_snapshots_and_fails_without_a_database() {
+    let place = Place::new();
+    let failure = ours().replicate_once(&place.db(), &place.replica());
+    let failure = format!("{:#}", failure.expect_err("there is nothing to sync"));
+    assert!(
+        failure.contains("no position, waiting for data"),
+        "{failure}"
+    );
+    Application::open(&place.db()).insert(7);
+    let options = ["-once", "-force-snapshot", "-enforce-retention"];
+    let done = ours().replicate_once_with(&options, &by_command_line(&place));
+    let said = done.expect("ends").stdout;
+    for line in [
+        "taking snapshot",
+        "enforcing retention",
+        "one-shot replication complete",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let files = replica_files(&place.replica());
+    assert!(
+        files.iter().any(|file| file.starts_with("ltx/9")),
+        "{files:?}"
+    );
+}
+
+/// `replicate -exec COMMAND DB URL`
+fn with_child(place: &Place, command: &str) -> Start {
+    Start::Args(vec![
+        "-exec".into(),
+        command.into(),
+        place.db().into(),
+        file_url(&place.replica()),
+    ])
+}
+
+#[test]
+fn the_end_of_the_child_is_the_end() {
+    let place = Place::new();
+    let application = Application::open(&place.db());
+    let done = place.path("done");
+    let command = format!(
+        "sh -c 'while [ ! -e {} ]; do sleep 0.01; done'",
+        done.display()
+    );
+    let mut daemon = ours()
+        .daemon(&with_child(&place, &command))
+        .expect("starts");
+    daemon.wait_ready().expect("ready");
+    application.insert(9);
+    std::fs::write(&done, "").expect("the child is told");
+    let status = daemon.wait_exit(LONG).expect("ends");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(restored_rows(&place, &place.replica()), 9);
+
+    let mut daemon = ours()
+        .daemon(&with_child(&place, "sh -c 'exit 3'"))
+        .expect("starts");
+    let status = daemon.wait_exit(LONG).expect("ends");
+    let log = daemon.log().expect("log");
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("Error: exit status 3"), "{log}");
+}
+
+#[test]
+fn a_signal_reaches_the_child_first() {
+    let place = Place::new();
+    let application = Application::open(&place.db());
+    let mut daemon = ours()
+        .daemon(&with_child(&place, "sleep 1000"))
+        .expect("starts");
+    daemon.wait_ready().expect("ready");
+    application.insert(4);
+    let status = daemon.terminate(LONG).expect("ends");
+    let log = daemon.log().expect("log");
+    assert_eq!(status.code(), Some(0), "{log}");
+    let lines = [
+        "signal received, litestream shutting down",
+        "sending signal to exec process",
+        "waiting for exec process to close",
+        "litestream shut down",
+    ];
+    super::lines::expect_in_order(&log, &lines);
+    assert_eq!(restored_rows(&place, &place.replica()), 4);
+}
+
+#[test]
+fn what_could_not_be_replicated_is_an_exit_code() {
+    let place = Place::new();
+    let application = Application::open(&place.db());
+    // A file in the way of the replica's folder.
+    std::fs::write(place.replica(), "in the way").expect("a file");
+    place.configure(&Settings {
+        top: json!({"shutdown-sync-timeout": "200ms", "shutdown-sync-interval": "50ms"}),
+        ..Settings::default()
+    });
+    let mut daemon = place.start(&ours());
+    application.insert(4);
+    let status = daemon.terminate(LONG).expect("ends");
+    let log = daemon.log().expect("log");
+    assert_eq!(status.code(), Some(1), "{log}");
+    let lines = [
+        "level=WARN msg=\"shutdown sync failed, retrying",
+        "level=ERROR msg=\"failed to close database\" error=\"shutdown sync timeout after",
+        "level=INFO msg=\"litestream shut down\"",
+        "Error: not everything is replicated: ",
+    ];
+    super::lines::expect_in_order(&log, &lines);
+    // The data is still there for the next run.
+    std::fs::remove_file(place.replica()).expect("the way is free");
+    let mut daemon = place.start(&ours());
+    daemon.stop(LONG).expect("a clean end");
+    assert_eq!(restored_rows(&place, &place.replica()), 4);
+}
+
+#[test]
+fn a_missing_database_is_restored_first_when_asked_for() {
+    let place = Place::new();
+    Application::open(&place.db()).insert(6);
+    ours()
+        .replicate_once(&place.db(), &place.replica())
+        .expect("a replica");
+    for name in ["db", "db-wal", "db-shm"] {
+        // The last connection may have taken the side files away.
+        std::fs::remove_file(place.path(name))
+            .or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+            .expect("the file goes");
+    }
+    let start = Start::Args(vec![
+        "-restore-if-db-not-exists".into(),
+        place.db().into(),
+        file_url(&place.replica()),
+    ]);
+    let mut daemon = ours().daemon(&start).expect("starts");
+    daemon.wait_ready().expect("ready");
+    let application = Application::open(&place.db());
+    application.insert(2);
+    daemon.stop(LONG).expect("a clean end");
+    assert_eq!(restored_rows(&place, &place.replica()), 8);
+    let log = daemon.log().expect("log");
+    super::lines::expect_in_order(
+        &log,
+        &[
+            "attempting restore before replication",
+            "restore completed",
+            "initialized db",
+        ],
+    );
+}
