@@ -129,13 +129,13 @@ impl<'a> Judge<'a> {
     /// there is no such state.
     fn restored(&self, target: &RestoreTarget) -> Option<String> {
         let source = Source::Replica(self.place.replica());
-        let outs = [
+        let files = [
             self.place.path("restored-ours"),
             self.place.path("restored-reference"),
         ];
         let [ours, reference] = [&self.ours, self.reference]
             .into_iter()
-            .zip(&outs)
+            .zip(&files)
             .map(|(program, out)| program.restore(&source, out, target))
             .collect::<Vec<_>>()
             .try_into()
@@ -150,14 +150,14 @@ impl<'a> Judge<'a> {
                 "{target:?}: ours {ours:?}, reference {reference:?}"
             )),
         }
-        let [ours, reference] = &outs;
+        let [ours, reference] = &files;
         let hashes = [file_hash(ours), file_hash(reference)].map(|hash| hash.expect("a file"));
         if hashes[0] != hashes[1] {
             self.fail(&format!("{target:?}: the restored files differ"));
         }
         integrity_check(ours, Access::Rest).expect("a sound database");
         let hash = content_hash(ours, Access::Rest).expect("a readable database");
-        for out in &outs {
+        for out in &files {
             std::fs::remove_file(out).expect("the restored file goes");
         }
         Some(hash)

@@ -14,16 +14,16 @@ use super::place::{Place, Settings, ours};
 use super::{Application, LONG, restored_rows};
 
 /// `COMMAND -socket S OPTIONS ARGS`
-fn control(place: &Place, command: &[&str], args: &[OsString]) -> Result<Finished, Failure> {
+fn control(place: &Place, command: &[&str], db: Option<&Path>) -> Result<Finished, Failure> {
     let (name, options) = command.split_first().expect("a command");
     let mut words: Vec<OsString> = vec![name.into(), "-socket".into(), place.socket().into()];
     words.extend(options.iter().map(OsString::from));
-    words.extend(args.iter().cloned());
+    words.extend(db.map(Into::into));
     ours().run(words)
 }
 
-fn said(place: &Place, command: &[&str], args: &[OsString]) -> Value {
-    let done = control(place, command, args).unwrap_or_else(|failure| panic!("{failure}"));
+fn said(place: &Place, command: &[&str], db: Option<&Path>) -> Value {
+    let done = control(place, command, db).unwrap_or_else(|failure| panic!("{failure}"));
     serde_json::from_str(&done.stdout).expect("JSON")
 }
 
@@ -53,11 +53,11 @@ fn every_command_is_answered() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    let db: OsString = place.db().into();
-    let path = place.db().to_str().expect("UTF-8").to_owned();
+    let db = place.db();
+    let path = db.to_str().expect("UTF-8").to_owned();
     application.insert(3);
 
-    let synced = said(&place, &["sync", "-wait", "-json"], &[db.clone()]);
+    let synced = said(&place, &["sync", "-wait", "-json"], Some(&db));
     assert_eq!(synced["db_path"], path.as_str());
     assert_eq!(synced["txid"], synced["replica_txid"]);
     let txid = synced["txid"].as_u64().expect("a number");
@@ -68,22 +68,22 @@ fn every_command_is_answered() {
         "{answer}"
     );
 
-    let info = said(&place, &["info", "-json"], &[]);
+    let info = said(&place, &["info", "-json"], None);
     assert_eq!(info["pid"], daemon.pid());
     assert_eq!(info["database_count"], 1);
-    let list = said(&place, &["list", "-json"], &[]);
+    let list = said(&place, &["list", "-json"], None);
     assert_eq!(list["databases"][0]["path"], path.as_str());
     assert_eq!(list["databases"][0]["status"], "replicating");
 
-    let stopped = said(&place, &["stop", "-json"], &[db.clone()]);
+    let stopped = said(&place, &["stop", "-json"], Some(&db));
     assert_eq!(stopped["status"], "stopped", "{stopped}");
     application.insert(2);
-    let refused = control(&place, &["sync"], &[db.clone()]).expect_err("it is stopped");
+    let refused = control(&place, &["sync"], Some(&db)).expect_err("it is stopped");
     assert!(refused.stderr.contains("database not open"), "{refused}");
     assert_eq!(restored_rows(&place, &place.replica()), 3);
-    let started = said(&place, &["start", "-json"], &[db.clone()]);
+    let started = said(&place, &["start", "-json"], Some(&db));
     assert_eq!(started["status"], "started", "{started}");
-    said(&place, &["sync", "-wait", "-json"], &[db]);
+    said(&place, &["sync", "-wait", "-json"], Some(&db));
     assert_eq!(restored_rows(&place, &place.replica()), 5);
     daemon.stop(LONG).expect("a clean end");
     assert!(!place.socket().exists(), "the socket is still there");
@@ -93,31 +93,28 @@ fn every_command_is_answered() {
 fn databases_come_and_go() {
     let place = Place::new();
     Application::open(&place.db()).insert(1);
-    let (other, replica) = (place.path("other"), place.path("other-replica"));
-    let application = Application::open(&other);
+    let (db, replica) = (place.path("other"), place.path("other-replica"));
+    let application = Application::open(&db);
     application.insert(4);
     place.configure(&Settings::default());
     let mut daemon = place.start(&ours());
     let url = file_url(&replica);
     let url = url.to_str().expect("UTF-8");
-    let (command, db) = (
-        ["register", "-json", "-replica", url],
-        OsString::from(&other),
-    );
-    let registered = said(&place, &command, &[db.clone()]);
+    let command = ["register", "-json", "-replica", url];
+    let registered = said(&place, &command, Some(&db));
     assert_eq!(registered["status"], "registered", "{registered}");
-    let again = said(&place, &command, &[db.clone()]);
+    let again = said(&place, &command, Some(&db));
     assert_eq!(again["status"], "already_registered", "{again}");
-    said(&place, &["sync", "-wait", "-json"], &[db.clone()]);
+    said(&place, &["sync", "-wait", "-json"], Some(&db));
     assert_eq!(restored_rows(&place, &replica), 4);
     application.insert(3);
-    let gone = said(&place, &["unregister", "-json"], &[db.clone()]);
+    let gone = said(&place, &["unregister", "-json"], Some(&db));
     assert_eq!(gone["status"], "unregistered", "{gone}");
     // What was committed before is in the replica, what comes after is nobody's.
     assert_eq!(restored_rows(&place, &replica), 7);
-    let refused = control(&place, &["sync"], &[db.clone()]).expect_err("it is unknown");
+    let refused = control(&place, &["sync"], Some(&db)).expect_err("it is unknown");
     assert!(refused.stderr.contains("database not found"), "{refused}");
-    let again = said(&place, &["unregister", "-json"], &[db]);
+    let again = said(&place, &["unregister", "-json"], Some(&db));
     assert_eq!(again["status"], "already_unregistered", "{again}");
     daemon.stop(LONG).expect("a clean end");
 }
@@ -143,13 +140,13 @@ fn a_socket_in_use_is_not_taken_away() {
         log.contains("level=WARN msg=\"failed to start control server\""),
         "{log}"
     );
-    assert_eq!(said(&place, &["info", "-json"], &[])["pid"], first.pid());
+    assert_eq!(said(&place, &["info", "-json"], None)["pid"], first.pid());
     second.stop(LONG).expect("a clean end");
-    assert_eq!(said(&place, &["info", "-json"], &[])["pid"], first.pid());
+    assert_eq!(said(&place, &["info", "-json"], None)["pid"], first.pid());
     // One that a dead daemon left is replaced.
     first.kill_9().expect("runs");
     let mut third = place.start(&ours());
-    assert_eq!(said(&place, &["info", "-json"], &[])["pid"], third.pid());
+    assert_eq!(said(&place, &["info", "-json"], None)["pid"], third.pid());
     third.stop(LONG).expect("a clean end");
 }
 
