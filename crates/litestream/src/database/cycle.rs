@@ -78,6 +78,14 @@ impl Inner {
             *slot = self.open_capture()?;
         }
         let Some(capture) = slot.as_mut() else {
+            // Before the first capture a missing file is waited for; afterwards it is a fault that
+            // must be seen.
+            if self.position().is_some() {
+                return Err(Error::Replaced {
+                    what: "database",
+                    path: self.settings.path.clone(),
+                });
+            }
             return Ok(Cycle {
                 missing: true,
                 ..Cycle::default()
