@@ -17,7 +17,7 @@ use testkit::program::{Daemon, Program, replica_files};
 use testkit::reference::{Version, reference_or_skip};
 
 use self::judge::Judge;
-use self::place::{Place, ours};
+use self::place::{Place, Settings, ours};
 use self::scene::{Pace, Scene};
 use self::trail::Trail;
 
@@ -87,7 +87,7 @@ fn replicas_of_the_reference_restore_alike() {
         let mut writer = scene.writer(&place.db());
         let mut trail = Trail::new(seed);
         trail.steps(&mut writer, 5);
-        let mut daemon = start_reference(&place, &scene, &reference);
+        let mut daemon = start_reference(&place, &scene.settings_without_checkpoints(), &reference);
         trail.follow(&place, &reference, &mut writer, 70);
         scene.settle(&place, &mut daemon);
         daemon.stop(trail::LONG).expect("a clean end");
@@ -111,8 +111,7 @@ fn replicas_of_the_reference_with_checkpoints_restore_alike() {
         let mut writer = scene.writer(&place.db());
         let mut trail = Trail::new(seed);
         trail.steps(&mut writer, 5);
-        place.configure(&scene.settings());
-        let mut daemon = place.start(&reference);
+        let mut daemon = start_reference(&place, &scene.settings(), &reference);
         trail.steps(&mut writer, 120);
         scene.settle(&place, &mut daemon);
         daemon.stop(trail::LONG).expect("a clean end");
@@ -122,11 +121,12 @@ fn replicas_of_the_reference_with_checkpoints_restore_alike() {
     }
 }
 
-fn start_reference(place: &Place, scene: &Scene, reference: &Program) -> Daemon {
-    place.configure(&scene.settings_without_checkpoints());
+fn start_reference(place: &Place, settings: &Settings, reference: &Program) -> Daemon {
+    place.configure(settings);
     let before = replica_files(&place.replica());
     let mut daemon = place.start(reference);
-    // Its first look at the database is its own, not that of a request.
+    // Its first look at the database is its own, not that of a request; one that is stopped
+    // before it has looked replicates nothing.
     daemon
         .wait_while_alive(trail::LONG, "the first file of the reference", |_| {
             Ok(replica_files(&place.replica()) != before)
@@ -152,7 +152,7 @@ fn takes_over(reference: &Program, seed: u64) {
             place.configure(&scene.settings());
             place.start(program)
         } else {
-            start_reference(&place, &scene, program)
+            start_reference(&place, &scene.settings_without_checkpoints(), program)
         };
         trail.follow(&place, program, &mut writer, 25);
         daemon.stop(trail::LONG).expect("a clean end");
