@@ -37,7 +37,8 @@ bench:
 diff:
     scripts/install-reference.sh
     LITESTREAM_REQUIRE_REFERENCE=1 cargo test -p testkit --test reference
-    LITESTREAM_REQUIRE_REFERENCE=1 cargo test -p litestream-cli
+    LITESTREAM_REQUIRE_REFERENCE=1 cargo test -p litestream --test continuity takeover
+    LITESTREAM_REQUIRE_REFERENCE=1 cargo test -p litestream-cli --test differential
 
 # The whole gate.
 ci:
