@@ -29,7 +29,7 @@ mod tests {
     fn large_and_small_allocations_work_afterwards() {
         super::limit();
         let large = vec![1_u8; 1 << 20];
-        let small = vec![2_u8; 100];
+        let small = Vec::from([2_u8; 100]);
         assert_eq!((large[1 << 19], small[50]), (1, 2));
     }
 }
