@@ -10,6 +10,7 @@ mod base;
 mod checkpoint;
 mod connection;
 mod frozen;
+mod locks;
 mod ltx_sink;
 mod pin;
 mod record;
@@ -31,6 +32,7 @@ use sqlite_wal::{Cursor, PageMap, WalHeader, WalIndex};
 pub(crate) use self::checkpoint::{Effort, Report};
 pub use self::connection::{CheckpointMode, CheckpointResult};
 pub(crate) use self::frozen::Frozen;
+pub(crate) use self::locks::Foreign;
 use self::ltx_sink::LtxSink;
 pub(crate) use self::ltx_sink::encode_image;
 pub(crate) use self::pin::{Pin, is_copied};
@@ -73,6 +75,8 @@ pub(crate) struct Capture {
     tail: Tail,
     ltx: LtxSink,
     boot: u64,
+    /// The pin may move although a checkpoint of another process waits.
+    may_move: bool,
     /// Why the next file must be a base image.
     rebase: Option<&'static str>,
     map: PageMap,
@@ -120,6 +124,14 @@ impl Capture {
     /// kept in place is missing.
     pub(crate) fn step(&mut self) -> Result<Step> {
         self.check_identity()?;
+        if self.must_stay()? {
+            let index = self.pin.peek()?;
+            return self.capture_frames(&index).inspect(|step| {
+                if step.wrote {
+                    self.write_record();
+                }
+            });
+        }
         let index = self.pin.begin_next()?;
         let step = if let Some(reason) = self.rebase {
             self.take_base(&index, reason)?;
@@ -138,6 +150,28 @@ impl Capture {
             self.write_record();
         }
         Ok(step)
+    }
+
+    /// Whether moving the pin now could do harm. A checkpoint that waits for a slot goes on to wait for
+    /// it as long as anybody is there, whatever the mark; so the pin must not take the slot that a
+    /// reader has just left. The frames are captured all the same: the pin keeps them in place.
+    fn must_stay(&mut self) -> Result<bool> {
+        let index = self.pin.peek()?;
+        Ok(!std::mem::take(&mut self.may_move)
+            && self.rebase.is_none()
+            && !is_copied(&index)
+            && self.pin.foreign_checkpoint() == Foreign::Exclusive)
+    }
+
+    /// Lets the next step move the pin although a checkpoint of another process waits.
+    pub(crate) fn let_pin_move(&mut self) {
+        self.may_move = true;
+    }
+
+    /// Whether readers of other processes keep a checkpoint waiting.
+    pub(crate) fn others_block(&mut self) -> Result<bool> {
+        let index = self.pin.peek()?;
+        Ok(!is_copied(&index) && self.pin.others_block(&index))
     }
 
     /// Where in the generation in force capture goes on; `None` when there is nothing to read.
@@ -301,6 +335,24 @@ impl Capture {
     /// Whether frames wait to be copied into the database file.
     pub(crate) fn has_uncopied(&self) -> Result<bool> {
         Ok(!is_copied(&self.pin.peek()?))
+    }
+
+    /// Whether the pin keeps checkpoints waiting although everything is captured: it began before all
+    /// was copied, or it stands behind what is captured. Costs no system call.
+    pub(crate) fn is_in_the_way(&self) -> Result<bool> {
+        let index = self.pin.peek()?;
+        let newest = (index.header.salts, index.header.max_frame);
+        Ok(index.header.max_frame > 0
+            && !self.is_behind(&index)
+            && !(self.pin.is_at_rest() && is_copied(&index))
+            && (is_copied(&index) || self.pin.mark() != Some(newest)))
+    }
+
+    /// What checkpoint another process runs, and the newest frame at that time.
+    pub(crate) fn foreign_checkpoint(&mut self) -> Result<(Foreign, (u32, u32))> {
+        let header = self.pin.peek()?.header;
+        let newest = (header.salts.salt1, header.max_frame);
+        Ok((self.pin.foreign_checkpoint(), newest))
     }
 
     /// Gets the pinned reader out of the way of writers that could start the WAL anew.

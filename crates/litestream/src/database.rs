@@ -6,11 +6,13 @@
 mod behind;
 mod cycle;
 mod driver;
+mod lookout;
 mod maintain;
 mod snapshot;
 mod uploader;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     /// A second, smaller pool: compactions and snapshots must not delay captures.
     pub(crate) slow_pool: Pool,
     pub(crate) watcher: Option<Arc<Watcher>>,
+    /// Databases that look for waiting checkpoints at this moment.
+    pub(crate) looking: Arc<AtomicU32>,
     pub(crate) retention: Arc<RetentionSettings>,
 }
 
@@ -306,7 +310,9 @@ impl Database {
             return;
         };
         let overdue = match capture.as_ref() {
-            Some(capture) => capture.has_news().unwrap_or(true),
+            Some(capture) => {
+                capture.has_news().unwrap_or(true) || capture.is_in_the_way().unwrap_or(true)
+            }
             None => self.inner.settings.path.exists() && self.inner.health().capture_errors == 0,
         };
         drop(capture);

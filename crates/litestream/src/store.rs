@@ -73,6 +73,7 @@ impl Store {
                 pool: Pool::new(CAPTURE_THREADS),
                 slow_pool: Pool::new(SLOW_THREADS),
                 watcher: settings.background.then(Watcher::start).flatten(),
+                looking: Arc::default(),
                 retention: Arc::new(settings.retention),
             },
             background: settings.background,

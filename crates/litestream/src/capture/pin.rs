@@ -8,13 +8,20 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlite_wal::WalIndex;
+use sqlite_wal::{Salts, WalIndex};
 
 use super::connection::Connection;
+use super::locks::{Foreign, Locks};
 use crate::error::{Error, Result};
 
 /// How often a torn wal-index is read again; a writer publishes within microseconds.
 const PEEK_ATTEMPTS: u32 = 1000;
+
+/// How often a reader is begun again because of a commit in the same instant.
+const BEGIN_ATTEMPTS: u32 = 4;
+
+/// A frame of a generation of the WAL.
+type Mark = (Salts, u32);
 
 /// See the module.
 pub(crate) struct Pin {
@@ -27,14 +34,19 @@ pub(crate) struct Pin {
     spare: Option<Connection>,
     /// What the transaction begun on the second connection is.
     next: Hold,
+    /// Found when first asked for; valid because the held connection keeps the wal-index open.
+    locks: Option<Locks>,
 }
 
-/// What a transaction means for the writers of the application.
+/// What a transaction means for the writers and checkpoints of the application.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hold {
     /// It began when everything was in the database file, so that it keeps nobody from starting the
     /// WAL anew.
     at_rest: bool,
+    /// Where it certainly stands: everything up to there was committed when it began. A checkpoint
+    /// can copy so far, and no further, without waiting for it.
+    mark: Option<Mark>,
     /// It is, or was when it began, the writing one.
     writes: bool,
 }
@@ -52,6 +64,7 @@ impl Pin {
             current: Hold::default(),
             spare: None,
             next: Hold::default(),
+            locks: None,
         })
     }
 
@@ -68,6 +81,11 @@ impl Pin {
     /// Whether the held reader lets writers start the WAL anew.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.current.at_rest
+    }
+
+    /// Where the held reader stands, if that is certain.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.current.mark
     }
 
     /// What the wal-index says now. Costs no system call.
@@ -90,9 +108,28 @@ impl Pin {
         })
     }
 
+    /// What checkpoint another process runs now. Costs one or two system calls.
+    pub(crate) fn foreign_checkpoint(&mut self) -> Foreign {
+        let path = &self.path;
+        self.locks
+            .get_or_insert_with(|| Locks::find(path))
+            .checkpoint()
+    }
+
+    /// Whether readers of other processes keep a checkpoint from copying all that `index` tells.
+    /// Costs a system call for each slot that is in use.
+    pub(crate) fn others_block(&mut self, index: &WalIndex) -> bool {
+        let path = &self.path;
+        let locks = self.locks.get_or_insert_with(|| Locks::find(path));
+        let marks = index.checkpoint.read_marks;
+        (0..)
+            .zip(marks)
+            .any(|(slot, mark)| mark < index.header.max_frame && locks.is_read(slot))
+    }
+
     /// Fails if the WAL is not of this generation any more. A generation is replaced in the
     /// wal-index before its frames are overwritten.
-    pub(crate) fn confirm(&self, salts: sqlite_wal::Salts, wal: &Path) -> Result<()> {
+    pub(crate) fn confirm(&self, salts: Salts, wal: &Path) -> Result<()> {
         if self.peek()?.header.salts == salts {
             return Ok(());
         }
@@ -104,21 +141,35 @@ impl Pin {
 
     /// Begins a transaction on the second connection unless it is begun already, and says what the
     /// wal-index holds after that.
+    ///
+    /// A commit in the instant of the beginning leaves it open what the reader's mark is; then it is begun
+    /// again. Capture does not need the mark, but checkpoints of the application wait for it.
     pub(crate) fn begin_next(&mut self) -> Result<WalIndex> {
+        if self.spare()?.in_transaction() {
+            return self.peek();
+        }
+        for _ in 1..BEGIN_ATTEMPTS {
+            let index = self.try_begin_next()?;
+            if self.next.mark.is_some() {
+                return Ok(index);
+            }
+            self.spare()?.end();
+        }
+        self.try_begin_next()
+    }
+
+    fn try_begin_next(&mut self) -> Result<WalIndex> {
         let before = self.peek()?;
-        let spare = self.spare()?;
-        let begun = !spare.in_transaction();
-        if begun {
-            spare.begin_read()?;
-        }
+        self.spare()?.begin_read()?;
         let after = self.peek()?;
-        if begun {
-            // The same fully copied WAL on both sides of the beginning: the reader needs no frame.
-            self.next.at_rest = is_copied(&before)
-                && is_copied(&after)
-                && before.header.salts == after.header.salts
-                && before.header.max_frame == after.header.max_frame;
-        }
+        let same = before.header.salts == after.header.salts
+            && before.header.max_frame == after.header.max_frame;
+        // The same fully copied WAL on both sides of the beginning: the reader needs no frame.
+        self.next.at_rest = same && is_copied(&before) && is_copied(&after);
+        // When all slots are taken a reader shares one that is behind.
+        let frame = after.header.max_frame;
+        let has_slot = self.next.at_rest || after.checkpoint.read_marks.contains(&frame);
+        self.next.mark = (same && has_slot).then_some((after.header.salts, frame));
         Ok(after)
     }
 
@@ -165,8 +216,10 @@ impl Pin {
     /// next pin.
     pub(crate) fn try_begin_write(&mut self) -> Result<bool> {
         let begun = self.spare()?.try_begin_write()?;
-        self.next.writes = begun;
-        self.next.at_rest = false;
+        self.next = Hold {
+            writes: begun,
+            ..Hold::default()
+        };
         Ok(begun)
     }
 

@@ -80,6 +80,7 @@ impl Capture {
             tail: Tail::Fresh,
             ltx,
             boot: boot_id(),
+            may_move: false,
             rebase: None,
             map: PageMap::new(),
             buffer: Vec::new(),

@@ -27,6 +27,8 @@ pub(super) struct Cycle {
     pub(super) missing: bool,
     /// More commits wait already.
     pub(super) more: bool,
+    /// Everything is captured, but the pinned reader does not stand where it should.
+    pub(super) in_the_way: bool,
     /// Frames wait to be copied into the database file.
     pub(super) uncopied: bool,
     /// A level-0 file was written.
@@ -152,6 +154,7 @@ impl Inner {
             self.arm(watcher, capture)?;
         }
         cycle.more = capture.has_news()?;
+        cycle.in_the_way = capture.is_in_the_way()?;
         cycle.uncopied = capture.has_uncopied()?;
         Ok(cycle)
     }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use super::cycle::{Cycle, Purpose, backoff};
+use super::lookout::Lookout;
 use crate::error::{Error, ErrorKind};
 use crate::watcher::{DATABASE_WRITTEN, LOOK_NOW, OVERDUE, WAL_WRITTEN};
 
@@ -32,6 +33,8 @@ struct Pace {
     last_rest: Option<Instant>,
     capture: Option<Instant>,
     poll: Option<(Instant, Duration)>,
+    /// The looks at the application's checkpoints.
+    lookout: Lookout,
     settle: Option<Instant>,
     errors: u32,
     logged: Option<Instant>,
@@ -39,10 +42,13 @@ struct Pace {
 
 impl Pace {
     fn due(&self) -> Option<Instant> {
-        [self.capture, self.poll.map(|(at, _)| at), self.settle]
-            .into_iter()
-            .flatten()
-            .min()
+        let polls = [
+            self.capture,
+            self.poll.map(|(at, _)| at),
+            self.lookout.due(),
+            self.settle,
+        ];
+        polls.into_iter().flatten().min()
     }
 
     /// Plans a capture for `at`, unless one is planned sooner.
@@ -72,6 +78,9 @@ pub(super) async fn drive(inner: Arc<Inner>, stop: CancellationToken) {
         }
         let now = Instant::now();
         inner.poll(&mut pace, now);
+        if inner.is_awaited(&mut pace, now) {
+            pace.plan(now);
+        }
         let purpose = if pace.capture.is_some_and(|at| at <= now) {
             Purpose::Capture
         } else if pace.settle.is_some_and(|at| at <= now) {
@@ -127,7 +136,21 @@ impl Inner {
                 .map_or(now, |last| (last + interval).max(now));
             pace.last_rest = Some(at);
             pace.plan(at);
+            pace.lookout.begin(now);
         }
+    }
+
+    /// Whether a checkpoint of the application waits for our reader to move.
+    fn is_awaited(&self, pace: &mut Pace, now: Instant) -> bool {
+        let put_off = pace.errors == 0 && pace.capture.is_some_and(|at| at > now);
+        if !pace.lookout.is_due(put_off, now, &self.shared.looking) {
+            return false;
+        }
+        let Ok(mut slot) = self.capture.try_lock() else {
+            return false;
+        };
+        slot.as_mut()
+            .is_some_and(|capture| pace.lookout.look(capture, now))
     }
 
     /// Looks at the wal-index again if a written commit had not become visible yet.
@@ -188,12 +211,18 @@ impl Inner {
         if cycle.wrote {
             pace.last = Some(started);
         }
-        pace.poll = None;
+        // A transaction that was being written while the watch was armed again becomes visible without
+        // another write.
+        pace.poll = Some((Instant::now() + FIRST_POLL, FIRST_POLL));
         if cycle.more {
             pace.plan(
                 pace.last
                     .map_or(started, |last| last + self.settings.monitor_interval),
             );
+        }
+        pace.lookout.begin(Instant::now());
+        if cycle.in_the_way {
+            pace.plan(started + self.settings.monitor_interval);
         }
         let checkpoint = self.settings.checkpoint_interval;
         pace.settle = match (cycle.missing, cycle.uncopied, purpose) {

@@ -28,6 +28,8 @@ pub struct Load {
     pub autocheckpoint: u32,
     /// How long `SQLite` waits for a lock before it says busy.
     pub busy_timeout: Duration,
+    /// `PRAGMA synchronous = FULL`: every commit waits for the disk; else NORMAL.
+    pub full_sync: bool,
 }
 
 impl Load {
@@ -41,6 +43,7 @@ impl Load {
             transactions: None,
             autocheckpoint: 1000,
             busy_timeout: Duration::from_secs(5),
+            full_sync: false,
         }
     }
 }
@@ -122,6 +125,9 @@ impl Writer {
             drop(load.prefix.create(&load.db)?);
         }
         let connection = Prefix::open(&load.db, load.autocheckpoint, load.busy_timeout)?;
+        if load.full_sync {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+        }
         let last = load.prefix.last(&connection)?;
         let progress = Progress::create(&load.progress, last)?;
         Ok(Self {

@@ -28,7 +28,7 @@ const BYTES: usize = 48;
 
 impl Progress {
     /// Creates the file, or opens and resets it.
-    pub(super) fn create(path: &Path, last: u64) -> Result<File> {
+    pub fn create(path: &Path, last: u64) -> Result<File> {
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -45,7 +45,7 @@ impl Progress {
     }
 
     /// Writes the counters in place. Not synced: they are for readers on this machine.
-    pub(super) fn store(self, file: &File) -> Result<()> {
+    pub fn store(self, file: &File) -> Result<()> {
         let mut bytes = [0; BYTES];
         let words = [self.begun, self.committed, self.busy].map(|word| [word, !word]);
         for (slot, word) in bytes.chunks_exact_mut(8).zip(words.as_flattened()) {

@@ -21,6 +21,7 @@ pub(super) fn of_load(load: &Load) -> Vec<OsString> {
     pairs.add("page-size", &load.prefix.page_size);
     pairs.add("autocheckpoint", &load.autocheckpoint);
     pairs.add("busy-timeout", &load.busy_timeout.as_millis());
+    pairs.add("full-sync", &load.full_sync);
     if let Some(rate) = load.rate {
         pairs.add("rate", &rate);
     }
@@ -59,6 +60,7 @@ pub(super) fn load(args: impl Iterator<Item = OsString>) -> Result<Load> {
     load.transactions = given.maybe("transactions")?;
     load.autocheckpoint = given.or("autocheckpoint", load.autocheckpoint)?;
     load.busy_timeout = given.millis("busy-timeout", load.busy_timeout)?;
+    load.full_sync = given.or("full-sync", load.full_sync)?;
     given.finish()?;
     Ok(load)
 }
@@ -187,6 +189,7 @@ mod tests {
         load.transactions = Some(9);
         load.autocheckpoint = 0;
         load.busy_timeout = Duration::from_millis(17);
+        load.full_sync = true;
         assert_eq!(super::load(of_load(&load).into_iter()).unwrap(), load);
     }
 

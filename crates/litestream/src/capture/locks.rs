@@ -1,0 +1,123 @@
+//! Looks at the locks that other processes hold on the wal-index, without taking any.
+//!
+//! A checkpoint of another process that waits for the pinned reader writes nothing and so causes no
+//! event; meanwhile it keeps all writers out. Only its locks show it.
+//!
+//! Invariant: no descriptor is opened or closed here. Closing one of the wal-index would drop all
+//! locks that SQLite holds on it for this process; so SQLite's own is asked.
+
+/// A checkpoint of another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    /// There is none, or none that can be seen.
+    None,
+    /// Writers go on beside it.
+    Open,
+    /// It keeps writers out: all modes but PASSIVE do, for as long as they wait for readers, of which
+    /// the pin may be one.
+    Exclusive,
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    #![expect(unsafe_code, reason = "the descriptor belongs to SQLite")]
+
+    use std::os::fd::{BorrowedFd, RawFd};
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+
+    use rustix::process::{Flock, FlockType, fcntl_getlk};
+
+    use super::super::start::with_suffix;
+    use super::Foreign;
+
+    /// Where the lock bytes begin in the wal-index, see "WAL-mode File Format", section 2.3.
+    const LOCKS: u64 = 120;
+    const WRITER: u64 = LOCKS;
+    const CHECKPOINTER: u64 = LOCKS + 1;
+    const READERS: u64 = LOCKS + 3;
+
+    /// See the module. Must not be used after the last connection to the database is closed.
+    pub(crate) struct Locks {
+        descriptor: Option<RawFd>,
+    }
+
+    impl Locks {
+        /// Finds the descriptor that SQLite has of the wal-index of an open database. If it cannot
+        /// be told, no lock is ever seen.
+        pub(crate) fn find(database: &Path) -> Self {
+            let identity = |path: &Path| {
+                let found = std::fs::metadata(path).ok()?;
+                Some((found.dev(), found.ino()))
+            };
+            let descriptor = || {
+                let wanted = identity(&with_suffix(database, "-shm"))?;
+                let open = std::fs::read_dir("/proc/self/fd").ok()?;
+                open.flatten()
+                    .find(|entry| identity(&entry.path()) == Some(wanted))?
+                    .file_name()
+                    .to_str()?
+                    .parse()
+                    .ok()
+            };
+            Self {
+                descriptor: descriptor(),
+            }
+        }
+
+        /// What checkpoint another process runs.
+        pub(crate) fn checkpoint(&self) -> Foreign {
+            let checkpointer = self.holder(CHECKPOINTER);
+            match checkpointer {
+                None => Foreign::None,
+                Some(_) if checkpointer == self.holder(WRITER) => Foreign::Exclusive,
+                Some(_) => Foreign::Open,
+            }
+        }
+
+        /// Whether another process holds this reader slot.
+        pub(crate) fn is_read(&self, slot: u64) -> bool {
+            self.holder(READERS + slot).is_some()
+        }
+
+        /// Process number of who holds the lock byte, 0 when it is out of sight of this process.
+        fn holder(&self, byte: u64) -> Option<i32> {
+            let lock = Flock {
+                start: byte,
+                length: 1,
+                ..Flock::from(FlockType::WriteLock)
+            };
+            // SAFETY: SQLite keeps the descriptor open while a connection of this process has the
+            // wal-index, and the pin, which owns `self`, is one. Were it another file's by now, the
+            // answer would be wrong, which costs an early capture and nothing else.
+            let file = unsafe { BorrowedFd::borrow_raw(self.descriptor?) };
+            let held = fcntl_getlk(file, &lock).ok()??;
+            Some(held.pid.map_or(0, |pid| pid.as_raw_nonzero().get()))
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod other {
+    /// Without a way to see locks, waiting checkpoints wait for the next planned capture.
+    pub(crate) struct Locks;
+
+    impl Locks {
+        pub(crate) fn find(_database: &std::path::Path) -> Self {
+            Self
+        }
+
+        pub(crate) fn checkpoint(&self) -> super::Foreign {
+            super::Foreign::None
+        }
+
+        pub(crate) fn is_read(&self, _slot: u64) -> bool {
+            false
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(super) use self::linux::Locks;
+#[cfg(not(target_os = "linux"))]
+pub(super) use self::other::Locks;

@@ -1,0 +1,164 @@
+//! Looks out for checkpoints of the application that wait for the pinned reader.
+//!
+//! FULL, RESTART and TRUNCATE wait for readers and keep all writers out meanwhile. The pin is in their
+//! way in these places:
+//!
+//! * Its mark is behind because the next capture is put off for the sake of the pace.
+//! * It began before everything was copied, and RESTART waits for it.
+//! * A checkpoint that began to wait for a slot goes on to wait for it although its mark has become
+//!   harmless, as long as somebody holds it: when the pin moves away from the slot and, with the next
+//!   capture, back to it, or when it got the slot that another reader has left.
+//! * It got a slot other than slot 0 in the instant in which the checkpoint held that.
+//!
+//! None of these makes an event: the checkpoint writes nothing while it waits, and what it wrote
+//! before, it wrote before it was through.
+//!
+//! Invariant: nothing is looked at while nothing happens. Looks are taken while a capture is put off,
+//! and after the pin was moved or the database file written, until no checkpoint is seen.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::capture::{Capture, Foreign};
+
+/// After a write to the database file it is looked after these times, doubling.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// A checkpoint that waits has to wait for two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+/// A checkpoint that waits looks at its slot again after 100 ms at most, and then sees that the
+/// reader that held it has gone.
+const OTHERS_GONE: Duration = Duration::from_millis(110);
+/// Added for each database that looks out, so that many of them cost no more than some thousand
+/// looks a second.
+const PAUSE_FOR_EACH: Duration = Duration::from_micros(100);
+/// A checkpoint that has not ended by then is seen by its next write, or by the watchdog.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Lookout {
+    next: Option<Instant>,
+    pause: Duration,
+    /// A checkpoint may be running, at least until then.
+    until: Option<Instant>,
+    waiter: Option<Waiter>,
+    counted: Option<Counted>,
+}
+
+/// A checkpoint that keeps writers out.
+#[derive(Clone, Copy)]
+struct Waiter {
+    /// Where the WAL stands; it cannot move while the checkpoint waits.
+    newest: (u32, u32),
+    since: Instant,
+    /// The pin is moved when it has waited so long.
+    patience: Duration,
+}
+
+impl Lookout {
+    /// The pin was moved, or somebody writes the database file: a checkpoint may be running.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.until = Some(now + PATIENCE);
+        self.pause = FIRST_PAUSE;
+        self.next = Some(now + FIRST_PAUSE);
+    }
+
+    /// When to look next.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Whether a look is due, which is the case only while a capture is put off or a checkpoint
+    /// runs; plans the one after. `all` counts the databases that look out.
+    pub(super) fn is_due(&mut self, put_off: bool, now: Instant, all: &Arc<AtomicU32>) -> bool {
+        self.until = self.until.filter(|until| *until > now);
+        if !put_off && self.until.is_none() {
+            *self = Self::default();
+            return false;
+        }
+        if self.next.is_some_and(|at| at > now) {
+            return false;
+        }
+        let counted = self.counted.get_or_insert_with(|| Counted::new(all));
+        self.pause = match self.until {
+            Some(_) => (self.pause * 2).clamp(FIRST_PAUSE, PAUSE),
+            None => PAUSE,
+        };
+        self.next = Some(now + self.pause + PAUSE_FOR_EACH * counted.others());
+        true
+    }
+
+    /// Looks; true when the pin should be moved now.
+    pub(super) fn look(&mut self, capture: &mut Capture, now: Instant) -> bool {
+        // In this order: a checkpoint that ends in between has made its work visible.
+        let Ok((foreign, newest)) = capture.foreign_checkpoint() else {
+            return false;
+        };
+        let in_the_way = capture.is_in_the_way().unwrap_or(false);
+        if foreign == Foreign::None {
+            self.until = None;
+        }
+        if self.has_waited(foreign, newest, now) {
+            let others = capture.others_block().unwrap_or(false);
+            return self.turn(others, now) && {
+                capture.let_pin_move();
+                true
+            };
+        }
+        // When all is copied the pin goes to slot 0, for which nobody waits.
+        in_the_way && (foreign != Foreign::Exclusive || !capture.has_uncopied().unwrap_or(true))
+    }
+
+    /// Whether it is the pin's turn to move: not before the checkpoint has found that all others have.
+    fn turn(&mut self, others: bool, now: Instant) -> bool {
+        let Some(waiter) = &mut self.waiter else {
+            return false;
+        };
+        if others {
+            waiter.patience = OTHERS_GONE;
+            waiter.since = now;
+            return false;
+        }
+        waiter.since = now;
+        waiter.patience = (waiter.patience * 2).min(OTHERS_GONE);
+        true
+    }
+
+    /// Writers are kept out, so a WAL that stands still says that the checkpoint waits; it could be
+    /// a passive one beside a commit of the same process, but for the time that takes.
+    fn has_waited(&mut self, foreign: Foreign, newest: (u32, u32), now: Instant) -> bool {
+        let known = self.waiter.filter(|waiter| waiter.newest == newest);
+        self.waiter = (foreign == Foreign::Exclusive).then(|| {
+            known.unwrap_or(Waiter {
+                newest,
+                since: now,
+                patience: PAUSE,
+            })
+        });
+        self.waiter
+            .is_some_and(|waiter| now >= waiter.since + waiter.patience)
+    }
+}
+
+/// One database that looks out, as long as it does.
+struct Counted(Arc<AtomicU32>);
+
+impl Counted {
+    fn new(all: &Arc<AtomicU32>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+
+    fn others(&self) -> u32 {
+        self.0.load(Ordering::Relaxed).saturating_sub(1)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
