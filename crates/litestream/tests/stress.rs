@@ -4,6 +4,10 @@
 //! on one database. At several moments and at the end, what is acknowledged is restored from the
 //! replica and proved to be exactly the state of a transaction; no application ever sees
 //! `SQLITE_BUSY`. `docs/checkpoint-protocol.md` says why that must be so.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; the lint spares test functions only"
+)]
 #![expect(clippy::print_stdout, reason = "the runs tell what they measured")]
 
 #[path = "stress/apps.rs"]
