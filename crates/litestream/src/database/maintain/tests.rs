@@ -240,3 +240,28 @@ async fn a_file_that_vanished_does_not_stop_compaction_for_ever() {
     let latest = bed.content(Target::Latest).await.unwrap();
     assert_eq!(Some(&latest), bed.states.last().map(|(_, content)| content));
 }
+
+#[test]
+fn expired_files_are_deleted_many_at_a_time() {
+    let settings = RetentionSettings::default();
+    let file = |level, txid, created| RemoteFile {
+        level: Level::new(level).unwrap(),
+        range: ltx::TxidRange::single(Txid::new(txid).unwrap()),
+        size: 1,
+        created: Timestamp::from_millis(created),
+    };
+    let mut index = RemoteIndex::default();
+    for n in 1..=20 {
+        index.insert(file(0, n, n as i64 * 1000));
+    }
+    index.insert(file(1, 20, 20_000));
+    let due = chores(&settings, &index, None);
+    let (at, _) = due
+        .into_iter()
+        .find(|(_, chore)| *chore == Chore::RetainRaw)
+        .unwrap();
+    // 300 s after the first file, and then at the next of the looks, which are 15 s apart.
+    assert_eq!(at.as_millis(), 315_000);
+    let expired = compact::raw_to_delete(&index, settings.l0_retention, at);
+    assert_eq!(expired.len(), 15);
+}
