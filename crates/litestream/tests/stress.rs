@@ -9,6 +9,7 @@
     reason = "a test fails by panicking; the lint spares test functions only"
 )]
 #![expect(clippy::print_stdout, reason = "the runs tell what they measured")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "stress/apps.rs"]
 mod apps;

@@ -236,7 +236,7 @@ impl Role {
 /// Commits transaction `n` of a worker; before each 23rd, a large one is rolled back, so that
 /// frames that nobody committed get into the WAL.
 fn commit(connection: &mut Connection, worker: u64, n: u64) -> rusqlite::Result<()> {
-    if n % 23 == 0 {
+    if n.is_multiple_of(23) {
         let spilled = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         spilled.execute(
             "UPDATE side SET body = body || zeroblob(20000) WHERE worker = ?1",

@@ -28,7 +28,11 @@ pub(crate) fn apply(connection: &Connection, worker: u64, n: u64) -> rusqlite::R
 }
 
 fn body(worker: u64, n: u64) -> String {
-    let repeats = if n % 31 == 0 { 3000 } else { n % 40 + 1 };
+    let repeats = if n.is_multiple_of(31) {
+        3000
+    } else {
+        n % 40 + 1
+    };
     format!("{worker}:{n};").repeat(repeats as usize)
 }
 
