@@ -4,10 +4,6 @@
 //! on one database. At several moments and at the end, what is acknowledged is restored from the
 //! replica and proved to be exactly the state of a transaction; no application ever sees
 //! `SQLITE_BUSY`. `docs/checkpoint-protocol.md` says why that must be so.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking; the lint spares test functions only"
-)]
 #![expect(clippy::print_stdout, reason = "the runs tell what they measured")]
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -22,16 +18,16 @@ mod side;
 #[path = "stress/times.rs"]
 mod times;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Mutex, MutexGuard};
 
 use self::apps::Library::{self, Bundled, System};
 use self::role::Work;
 use self::scene::{Plan, Ran, engine, run};
 
 /// One run at a time: each has more processes than the machine may have cores.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+async fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
 }
 
 /// The entry of the application processes; without a role there is nothing to do.
@@ -94,7 +90,7 @@ impl Ran {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beside_checkpointers_of_all_modes_and_readers() {
-    let _alone = alone();
+    let _alone = alone().await;
     let ran = run(Plan {
         name: "all modes",
         page_size: 4096,
@@ -116,7 +112,7 @@ async fn beside_checkpointers_of_all_modes_and_readers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_autocheckpoints_and_large_pages() {
-    let _alone = alone();
+    let _alone = alone().await;
     let ran = run(Plan {
         name: "autocheckpoints",
         page_size: 16384,
@@ -138,7 +134,7 @@ async fn with_autocheckpoints_and_large_pages() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_checkpoints_of_the_engine_alone() {
-    let _alone = alone();
+    let _alone = alone().await;
     let ran = run(Plan {
         name: "engine alone",
         page_size: 1024,
@@ -168,7 +164,7 @@ async fn beside_an_application_on_the_library_of_the_distribution() {
         return;
     };
     println!("SQLite of the application: {version}");
-    let _alone = alone();
+    let _alone = alone().await;
     let plan = |name, engine| Plan {
         name,
         page_size: 4096,
@@ -198,7 +194,7 @@ async fn beside_an_application_on_the_library_of_the_distribution() {
 /// engine did not notice, they would wait for the next capture: here for a minute.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_does_not_wait_for_the_pace_of_captures() {
-    let _alone = alone();
+    let _alone = alone().await;
     let ran = run(Plan {
         name: "slow pace",
         page_size: 4096,
