@@ -193,6 +193,11 @@ impl Staged {
         result
     }
 
+    /// Where the file is until it is committed.
+    pub(crate) fn path(&self) -> &Path {
+        &self.temporary
+    }
+
     /// Another handle of the file, for writing at offsets; the steps do not see those writes.
     pub(crate) fn handle(&self) -> Result<File> {
         let fail = |error| Error::io("open", &self.temporary, error);

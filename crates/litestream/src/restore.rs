@@ -155,13 +155,9 @@ pub async fn restore_plan(
     let files = Files::new(Arc::clone(&options.steps));
     files.create_directory(parent_of(&options.output), &options.ownership)?;
     let fetched = fetch::start(source, plan, options.parallelism);
-    let (output, integrity) = (options.output.clone(), options.integrity_check);
+    let output = options.output.clone();
     let (txid, count) = (plan.txid(), plan.files().len());
-    let applied = tokio::task::spawn_blocking(move || {
-        let size = apply::apply(fetched, &options.output, &files, options.replace)?;
-        integrity::check(&options.output, integrity)?;
-        Ok::<_, Error>(size)
-    });
+    let applied = tokio::task::spawn_blocking(move || apply::apply(fetched, &files, &options));
     let size = applied
         .await
         .map_err(|error| match error.try_into_panic() {

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use ltx::{Decoder, Header, PageSize, Pgno};
 
+use super::RestoreOptions;
 use super::fetch::{Fetched, Files as FetchedFiles};
+use super::integrity;
 use crate::error::{Error, Result};
 use crate::files::{Files, Ownership};
 
@@ -21,10 +23,10 @@ const WRITE_SIZE: usize = 1 << 20;
 /// Applies all files and makes the output durable under its name. Returns its size in bytes.
 pub(super) fn apply(
     mut files: FetchedFiles,
-    output: &Path,
     local: &Files,
-    replace: bool,
+    options: &RestoreOptions,
 ) -> Result<u64> {
+    let output = options.output.as_path();
     let mut target: Option<Target> = None;
     // As a program would create it: 0666 through the umask.
     let staged = local.stage(
@@ -55,7 +57,8 @@ pub(super) fn apply(
     target.check_complete()?;
     let size = target.finish()?;
     drop(target);
-    if replace {
+    integrity::check(staged.path(), options.integrity_check)?;
+    if options.replace {
         // A WAL of the old database must never be read as one of the new.
         for side in super::sidecars(output) {
             local.remove(&side)?;

@@ -36,7 +36,7 @@ impl IntegrityCheck {
     }
 }
 
-/// Checks the database and removes it, with what SQLite put beside it, when the check fails.
+/// Checks a database that has no name yet, and removes what SQLite put beside it.
 pub(super) fn check(path: &Path, check: IntegrityCheck) -> Result<()> {
     let sql = match check {
         IntegrityCheck::None => return Ok(()),
@@ -44,16 +44,14 @@ pub(super) fn check(path: &Path, check: IntegrityCheck) -> Result<()> {
         IntegrityCheck::Full => "PRAGMA integrity_check",
     };
     let result = ask(path, sql);
-    let [wal, shm, _] = super::sidecars(path);
-    for file in [&wal, &shm] {
-        remove(file);
+    for file in super::sidecars(path) {
+        remove(&file);
     }
     let reason = match result {
         Ok(answer) if answer == "ok" => return Ok(()),
         Ok(answer) => format!("integrity check failed: {answer}"),
         Err(error) => error.to_string(),
     };
-    remove(path);
     Err(Error::Integrity { reason })
 }
 

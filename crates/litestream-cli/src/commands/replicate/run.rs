@@ -164,6 +164,12 @@ fn announce(db: &DatabaseConfig, replicas: &[Replica]) {
     };
     tracing::info!(path = %path.display(), "initialized db");
     for replica in replicas {
+        if replica.auto_recover {
+            tracing::info!(
+                path = %path.display(),
+                "auto-recover changes nothing: damaged or missing local state is always recovered from"
+            );
+        }
         if let Target::File(file) = &replica.target {
             let interval = Span::from_std(replica.sync_interval);
             tracing::info!(
