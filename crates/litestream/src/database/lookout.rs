@@ -28,6 +28,9 @@ use crate::capture::{Capture, Foreign};
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// A checkpoint that waits has to wait for two looks.
 const PAUSE: Duration = Duration::from_millis(10);
+/// While a capture is put off and nobody writes the database file: a checkpoint that finds nothing
+/// to copy up to the pin waits without a sign. Rare, and looking costs a wake-up each time.
+const QUIET_PAUSE: Duration = Duration::from_millis(100);
 /// A checkpoint that waits looks at its slot again after 100 ms at most, and then sees that the
 /// reader that held it has gone.
 const OTHERS_GONE: Duration = Duration::from_millis(110);
@@ -85,7 +88,7 @@ impl Lookout {
         let counted = self.counted.get_or_insert_with(|| Counted::new(all));
         self.pause = match self.until {
             Some(_) => (self.pause * 2).clamp(FIRST_PAUSE, PAUSE),
-            None => PAUSE,
+            None => QUIET_PAUSE,
         };
         self.next = Some(now + self.pause + PAUSE_FOR_EACH * counted.others());
         true
