@@ -126,7 +126,8 @@ impl Inner {
         if bits & WAL_WRITTEN != 0 {
             if self.has_news() {
                 pace.plan(next);
-            } else if pace.poll.is_none() {
+            } else {
+                // Looks for an older write may have become rare by now.
                 pace.poll = Some((now + FIRST_POLL, FIRST_POLL));
             }
         }
@@ -167,7 +168,7 @@ impl Inner {
                 .map_or(now, |last| (last + self.settings.monitor_interval).max(now));
             pace.plan(next);
         } else if step < LAST_POLL {
-            let step = step * 3 / 2;
+            let step = step * 2;
             pace.poll = Some((now + step, step));
         } else {
             // Rolled back, or a long transaction: the next write or the watchdog tells.
@@ -215,7 +216,7 @@ impl Inner {
         }
         // A transaction that was being written while the watch was armed again becomes visible without
         // another write.
-        pace.poll = Some((Instant::now() + FIRST_POLL, FIRST_POLL));
+        pace.poll = (!cycle.more).then(|| (Instant::now() + FIRST_POLL, FIRST_POLL));
         if cycle.more {
             pace.plan(
                 pace.last
