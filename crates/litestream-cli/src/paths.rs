@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn env() -> Env {
-        Env::of(&[("HOME", "/elsewhere")], "/work/dir", Some("/home/ann"), 1)
+        Env::of(&[("HOME", "/elsewhere")], "/srv/data", Some("/home/ann"), 1)
     }
 
     #[test]
@@ -88,14 +88,14 @@ mod tests {
         for (text, path) in [
             ("sqlite:///x/a.db", "/x/a.db"),
             ("sqlite3:///x/a.db", "/x/a.db"),
-            ("sqlite://a.db", "/work/dir/a.db"),
+            ("sqlite://a.db", "/srv/data/a.db"),
             ("~", "/home/ann"),
             ("~/a//b", "/home/ann/a/b"),
-            ("~bob/a", "/work/dir/~bob/a"),
-            ("a/../b/./c", "/work/dir/b/c"),
+            ("~bob/a", "/srv/data/~bob/a"),
+            ("a/../b/./c", "/srv/data/b/c"),
             ("/x//y/", "/x/y"),
             ("/../x", "/x"),
-            ("", "/work/dir"),
+            ("", "/srv/data"),
         ] {
             assert_eq!(expand(&env(), text), PathBuf::from(path), "{text}");
         }

@@ -8,7 +8,7 @@ use crate::env::Env;
 const DB: &str = "dbs:\n- path: /x/a.db\n  replica: {path: /r}\n";
 
 fn env() -> Env {
-    Env::of(&[("HOME", "/home/env")], "/work/dir", Some("/home/ann"), 1)
+    Env::of(&[("HOME", "/home/env")], "/srv/data", Some("/home/ann"), 1)
 }
 
 fn config(text: &str) -> Config {
@@ -57,7 +57,7 @@ fn zero_switches_off_where_it_may() {
     assert!(config.levels.is_empty());
     assert_eq!(config.validation_interval, None);
     let database = &config.dbs[0];
-    assert_eq!(database.location, Location::File("/work/dir/a".into()));
+    assert_eq!(database.location, Location::File("/srv/data/a".into()));
     assert_eq!(
         (database.monitor_interval, database.checkpoint_interval),
         (None, None)
@@ -238,7 +238,7 @@ fn values_out_of_range_are_refused_in_order() {
         ),
         (
             "snapshot: {interval: 1h}\ndbs:\n- path: a\n  snapshot: {interval: 0s}\n",
-            "dbs[/work/dir/a].snapshot.interval: snapshot interval must be greater than 0 (got 0s)",
+            "dbs[/srv/data/a].snapshot.interval: snapshot interval must be greater than 0 (got 0s)",
         ),
     ] {
         assert_eq!(refusal(text), message, "{text}");

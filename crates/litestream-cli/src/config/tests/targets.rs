@@ -122,11 +122,11 @@ fn replicas_that_cannot_be_built() {
 fn file_urls_name_encoded_folders() {
     for (url, path) in [
         ("file:///r", "/r"),
-        ("file://", "/work/dir"),
+        ("file://", "/srv/data"),
         ("file://h/p", "/h/p"),
         ("file:///a%41", "/aA"),
         ("file:///sp%20ace?x=1#f", "/sp%20ace#f"),
-        ("file:rel", "/work/dir/rel"),
+        ("file:rel", "/srv/data/rel"),
     ] {
         let target = replica(&format!("url: '{url}'")).unwrap().target;
         assert_eq!(
@@ -291,7 +291,7 @@ fn databases_of_a_folder_get_places_of_their_own() {
     for (replica, path) in [
         ("path: /r", "/r/sub/c d.db"),
         ("url: 'file:///r'", "/r/sub/c%20d.db"),
-        ("", "/work/dir/sub/c d.db"),
+        ("", "/srv/data/sub/c d.db"),
     ] {
         let replicas = text(replica, "").dbs[0]
             .replicas_below(&env(), "sub/c d.db")
