@@ -146,6 +146,16 @@ impl<'a> Judge<'a> {
                 assert_eq!(cause(&ours), cause(&reference), "{target:?}");
                 return None;
             }
+            // Where only L1 bridges what is forgotten and is too new, the reference gives the state before
+            // the hole without a word (D18); we say that there is one.
+            (Err(ours), Ok(()))
+                if matches!(target, RestoreTarget::Timestamp(_))
+                    && self.scene.pace() == Pace::Forgetful
+                    && ours.stderr.contains("non-contiguous ltx files") =>
+            {
+                std::fs::remove_file(&files[1]).expect("the restored file goes");
+                return None;
+            }
             (ours, reference) => self.fail(&format!(
                 "{target:?}: ours {ours:?}, reference {reference:?}"
             )),
