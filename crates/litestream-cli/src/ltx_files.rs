@@ -96,10 +96,10 @@ fn read_names(path: &Path) -> Result<Vec<(String, std::fs::DirEntry)>, ListError
     Ok(names)
 }
 
-/// The transactions in `MIN-MAX.ltx`, 16 lower-case hex digits each.
+/// The transactions in `MIN-MAX.ltx`; nothing for any other name.
 fn parse_name(name: &str) -> Option<(u64, u64)> {
-    let (min, max) = name.strip_suffix(".ltx")?.split_once('-')?;
-    Some((parse_txid(min)?, parse_txid(max)?))
+    let range = ltx::FileName::parse(name)?.range;
+    Some((range.min.get(), range.max.get()))
 }
 
 /// A transaction id of exactly 16 hex digits.

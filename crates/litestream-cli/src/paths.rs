@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+pub use litestream::default_meta_path;
+
 use crate::env::Env;
 
 /// True for `SCHEME://...` with a scheme of ASCII letters, digits and underscores.
@@ -67,12 +69,6 @@ pub fn clean(path: &str) -> String {
         (false, true) => ".".into(),
         (false, false) => joined,
     }
-}
-
-/// The metadata folder that belongs to a database file: `DIR/.FILE-litestream`.
-pub fn default_meta_path(database: &std::path::Path) -> PathBuf {
-    let name = database.file_name().unwrap_or_default().to_string_lossy();
-    database.with_file_name(format!(".{name}-litestream"))
 }
 
 #[cfg(test)]

@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::os_error;
 
-/// Files that `SQLite` keeps beside a database.
-const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
-
 /// The output is in the way.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
@@ -51,10 +48,7 @@ pub(super) fn check(output: &Path, force: bool) -> Result<(), OutputError> {
     if metadata.len() > 0 {
         return Err(OutputError::NotEmpty(output.to_owned()));
     }
-    for suffix in SIDE_FILES {
-        let mut side = output.as_os_str().to_owned();
-        side.push(suffix);
-        let side = PathBuf::from(side);
+    for side in litestream::sidecars(output) {
         if std::fs::symlink_metadata(&side).is_ok() {
             return Err(OutputError::SideFile(side));
         }
