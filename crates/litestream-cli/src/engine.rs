@@ -1,4 +1,4 @@
-//! From configuration to engine: stores, settings, and the runtime they run on.
+//! From configuration to engine: settings, and the runtime they run on.
 //!
 //! Invariant: a configured setting reaches the engine, or the start is refused; nothing is ignored.
 
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use litestream::{DatabaseSettings, Layout, Ownership, ReplicaSettings, RetentionSettings, Source};
-use litestream_storage::{FileModes, FileStore, ObjectStore};
+use litestream::{DatabaseSettings, ReplicaSettings, RetentionSettings, Source};
 use tokio::runtime::Runtime;
 
-use crate::config::{BuildError, Config, DatabaseConfig, Location, Replica, Target};
+use crate::backend;
+use crate::config::{BuildError, Config, DatabaseConfig, Location, Replica};
 
 /// Threads that run tasks, and threads for SQLite and files: with the main thread under a dozen.
 const WORKERS: usize = 2;
@@ -54,44 +54,24 @@ pub(crate) fn check_features(config: &Config) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// The object store of a replica.
-fn file_store(replica: &Replica) -> Result<Arc<FileStore>, BuildError> {
-    match &replica.target {
-        Target::File(target) => Ok(Arc::new(FileStore::new(
-            target.path.clone(),
-            FileModes::default(),
-        ))),
-        other => Err(BuildError::NotAvailable(other.kind())),
-    }
-}
-
 /// A replica to write to.
 pub(crate) fn replica(replica: &Replica) -> Result<Arc<litestream::Replica>, BuildError> {
-    let store = file_store(replica)?;
+    let backend = backend::open(replica)?;
     let settings = ReplicaSettings {
         sync_interval: replica.sync_interval,
         max_sync_ltx_files: replica.max_sync_ltx_files.unwrap_or(0),
     };
-    let modes = Arc::clone(&store);
-    let store: Arc<dyn ObjectStore> = store;
-    let replica = litestream::Replica::new(store, Layout::Plain, settings);
-    Ok(Arc::new(replica.adopting(move |ownership| {
-        modes.set_modes(modes_of(ownership));
-    })))
-}
-
-fn modes_of(ownership: &Ownership) -> FileModes {
-    FileModes {
-        file: ownership.file_mode,
-        dir: ownership.directory_mode,
-        owner: ownership.file_owner,
-        dir_owner: ownership.directory_owner,
+    let mut replica = litestream::Replica::new(backend.store, backend.layout, settings);
+    if let Some(adopt) = backend.adopt {
+        replica = replica.adopting(adopt);
     }
+    Ok(Arc::new(replica))
 }
 
 /// A replica to restore from.
 pub(crate) fn source(replica: &Replica) -> Result<Source, BuildError> {
-    Ok(Source::new(file_store(replica)?, Layout::Plain))
+    let backend = backend::open(replica)?;
+    Ok(Source::new(backend.store, backend.layout))
 }
 
 /// The settings of one database file.

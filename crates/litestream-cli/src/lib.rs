@@ -5,6 +5,7 @@
 //! that is the work of the crate `litestream`. The surface is that of Litestream v0.5.17: same command lines, same
 //! configuration files, same output.
 
+mod backend;
 pub mod cli;
 pub mod commands;
 pub mod config;
