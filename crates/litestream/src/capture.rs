@@ -108,6 +108,16 @@ impl Capture {
         Ok(self.rebase.is_some() || self.is_behind(&self.pin.peek()?))
     }
 
+    /// Bytes of the WAL that are committed and not captured; a base image that is asked for counts as
+    /// one. Costs no system call.
+    pub(crate) fn news(&self) -> Result<u64> {
+        let index = self.pin.peek()?;
+        let captured = self.tail.frames_of(index.header.salts);
+        let frames = u64::from(index.header.max_frame.saturating_sub(captured));
+        let frame = u64::from(self.page_size.get()) + sqlite_wal::FRAME_HEADER_SIZE;
+        Ok((frames * frame).max(u64::from(self.rebase.is_some())))
+    }
+
     fn is_behind(&self, index: &WalIndex) -> bool {
         index.header.max_frame > self.tail.frames_of(index.header.salts)
     }

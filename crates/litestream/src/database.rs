@@ -8,13 +8,14 @@ mod cycle;
 mod driver;
 mod lookout;
 mod maintain;
+mod observe;
 mod snapshot;
 mod uploader;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ltx::Txid;
 use tokio::sync::watch;
@@ -29,7 +30,11 @@ use crate::metrics::{DatabaseMetrics, MetricsSnapshot};
 use crate::pool::Pool;
 use crate::replica::Replica;
 use crate::settings::{DatabaseSettings, RetentionSettings};
+use crate::status::StatusSettings;
 use crate::watcher::{LOOK_NOW, OVERDUE, Signals, Watcher};
+
+use self::observe::Progress;
+pub(crate) use self::observe::Uploads;
 
 /// What a database shares with the others of its store.
 #[derive(Debug, Clone)]
@@ -43,6 +48,7 @@ pub(crate) struct Shared {
     /// Databases that look for waiting checkpoints at this moment.
     pub(crate) looking: Arc<AtomicU32>,
     pub(crate) retention: Arc<RetentionSettings>,
+    pub(crate) status: StatusSettings,
 }
 
 /// A managed database. Cheap to clone; all clones are the same database.
@@ -63,6 +69,7 @@ pub(crate) struct Inner {
     position: watch::Sender<Option<Txid>>,
     metrics: DatabaseMetrics,
     health: Mutex<Health>,
+    progress: Mutex<Progress>,
     running: Mutex<Option<Running>>,
 }
 
@@ -75,8 +82,6 @@ struct Running {
 /// How the database fares.
 #[derive(Debug, Default)]
 struct Health {
-    capture_errors: u32,
-    last_error: Option<(String, Instant)>,
     last_sync: Option<std::time::SystemTime>,
 }
 
@@ -130,6 +135,7 @@ impl Database {
                 position: watch::Sender::new(None),
                 metrics: DatabaseMetrics::default(),
                 health: Mutex::default(),
+                progress: Mutex::default(),
                 running: Mutex::new(None),
             }),
         })
@@ -177,11 +183,8 @@ impl Database {
 
     /// The error that captures have been ending with, and since when.
     pub fn capture_error(&self) -> Option<(String, Duration)> {
-        let health = self.inner.health();
-        health
-            .last_error
-            .as_ref()
-            .map(|(error, since)| (error.clone(), since.elapsed()))
+        let (_, error, lasts) = self.inner.capture_errors()?;
+        Some((error, lasts))
     }
 
     /// Newest captured transaction.
@@ -198,6 +201,7 @@ impl Database {
         for replica in &self.inner.replicas {
             replica.reset();
         }
+        *self.inner.progress() = Progress::default();
         let stop = CancellationToken::new();
         let mut tasks = Vec::new();
         if background {
@@ -298,12 +302,17 @@ impl Database {
             Ok(())
         });
         closed.await?;
+        self.inner.disabled();
         last
     }
 
     /// Looks whether commits wait that nobody was told of. Cheap: reads shared memory.
     pub(crate) fn check(&self) {
-        if !self.is_enabled() || !self.is_monitored() {
+        if !self.is_enabled() {
+            return;
+        }
+        self.inner.observe();
+        if !self.is_monitored() {
             return;
         }
         let Ok(capture) = self.inner.capture.try_lock() else {
@@ -313,7 +322,7 @@ impl Database {
             Some(capture) => {
                 capture.has_news().unwrap_or(true) || capture.is_in_the_way().unwrap_or(true)
             }
-            None => self.inner.settings.path.exists() && self.inner.health().capture_errors == 0,
+            None => self.inner.settings.path.exists() && self.inner.capture_errors().is_none(),
         };
         drop(capture);
         if overdue {
@@ -346,6 +355,10 @@ impl Inner {
 
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {

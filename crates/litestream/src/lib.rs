@@ -17,12 +17,14 @@ mod compact;
 mod database;
 mod error;
 mod files;
+mod heartbeat;
 mod local;
 mod metrics;
 mod pool;
 mod replica;
 mod restore;
 mod settings;
+mod status;
 mod store;
 mod watcher;
 
@@ -31,6 +33,7 @@ pub use clock::{Clock, SystemClock};
 pub use database::{Database, Synced};
 pub use error::{Error, ErrorKind, Result};
 pub use files::{AllSteps, FileStep, FileSteps, Ownership};
+pub use heartbeat::{Heartbeat, HeartbeatSettings};
 pub use local::default_meta_path;
 pub use metrics::{CheckpointCounts, MetricsSnapshot};
 pub use replica::{Layout, RemoteFile, RemoteIndex, Replica};
@@ -39,4 +42,5 @@ pub use restore::{
     restore_plan, sidecars,
 };
 pub use settings::{DatabaseSettings, ReplicaSettings, RetentionSettings, defaults};
+pub use status::{DatabaseStatus, Lag, ReplicaStatus, State, StatusSettings};
 pub use store::{Store, StoreSettings};

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 pub use self::index::RemoteIndex;
 pub use self::layout::{Layout, RemoteFile};
 pub(crate) use self::upload::Need;
+use crate::database::Uploads;
 use crate::error::{Error, Result};
 use crate::files::Ownership;
 use crate::settings::ReplicaSettings;
@@ -34,6 +35,7 @@ pub struct Replica {
     /// The replica was found to hold another history: only what is captured above this transaction
     /// may go there, behind a snapshot.
     diverged: Mutex<Option<Txid>>,
+    uploads: Mutex<Uploads>,
     /// Asks the upload loop to start at once, without regard to the sync interval.
     pub(crate) hurry: Notify,
     /// One upload, compaction or deletion pass at a time.
@@ -51,6 +53,7 @@ impl Replica {
             index: Mutex::new(None),
             acknowledged: watch::Sender::new(None),
             diverged: Mutex::new(None),
+            uploads: Mutex::default(),
             hurry: Notify::new(),
             work: tokio::sync::Mutex::new(()),
         }
@@ -114,10 +117,16 @@ impl Replica {
         self.diverged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is noted of the uploads.
+    pub(crate) fn uploads(&self) -> MutexGuard<'_, Uploads> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets everything that was learned: while nobody replicates, others may change the replica.
     pub(crate) fn reset(&self) {
         self.forget_index();
         *self.diverged() = None;
+        *self.uploads() = Uploads::default();
         self.acknowledged.send_replace(None);
     }
 

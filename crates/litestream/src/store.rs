@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
@@ -12,9 +12,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::database::{Database, Shared};
 use crate::error::{Error, Result};
 use crate::files::{AllSteps, FileSteps};
+use crate::heartbeat::{self, HeartbeatSettings};
 use crate::pool::Pool;
 use crate::replica::Replica;
 use crate::settings::{DatabaseSettings, RetentionSettings};
+use crate::status::{DatabaseStatus, StatusSettings};
 use crate::watcher::Watcher;
 
 /// Captures that may run at the same time.
@@ -34,6 +36,10 @@ pub struct StoreSettings {
     /// Whether databases are captured, uploaded and compacted in the background. Without it only
     /// what is asked for is done.
     pub background: bool,
+    /// From when on a lag or an error changes a replica's state.
+    pub status: StatusSettings,
+    /// Who is told, at intervals, that all is well.
+    pub heartbeat: Option<HeartbeatSettings>,
     /// The clock that is written into files.
     pub clock: Arc<dyn Clock>,
     /// The local durability points, for tests.
@@ -45,6 +51,8 @@ impl Default for StoreSettings {
         Self {
             retention: RetentionSettings::default(),
             background: true,
+            status: StatusSettings::default(),
+            heartbeat: None,
             clock: Arc::new(SystemClock),
             steps: Arc::new(AllSteps),
         }
@@ -58,7 +66,8 @@ pub struct Store {
     databases: Mutex<BTreeMap<PathBuf, Database>>,
     shared: Shared,
     background: bool,
-    watchdog: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// The watchdog, and the heartbeat.
+    monitors: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
 impl Store {
@@ -75,29 +84,29 @@ impl Store {
                 watcher: settings.background.then(Watcher::start).flatten(),
                 looking: Arc::default(),
                 retention: Arc::new(settings.retention),
+                status: settings.status,
             },
             background: settings.background,
-            watchdog: Mutex::new(None),
+            monitors: Mutex::default(),
         });
         if store.background {
-            let weak = Arc::downgrade(&store);
-            let watchdog = tokio::spawn(async move {
-                let mut tick = tokio::time::interval(WATCHDOG);
-                tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-                loop {
-                    tick.tick().await;
-                    let Some(store) = weak.upgrade() else { return };
-                    for database in store.databases().values() {
-                        database.check();
-                    }
-                }
-            });
-            *store
-                .watchdog
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(watchdog);
+            let watchdog = tokio::spawn(watch(Arc::downgrade(&store)));
+            store.monitors().push(watchdog);
+            if let Some(heartbeat) = settings.heartbeat {
+                tracing::info!(system = "store", interval = ?heartbeat.interval, "starting heartbeat monitor");
+                let weak = Arc::downgrade(&store);
+                let status = move || weak.upgrade().map(|store| store.status());
+                store
+                    .monitors()
+                    .push(tokio::spawn(heartbeat::run(status, heartbeat)));
+            }
         }
         Ok(store)
+    }
+
+    /// How all databases fare, by path. Costs no request and waits for nothing.
+    pub fn status(&self) -> Vec<DatabaseStatus> {
+        self.list().iter().map(Database::status).collect()
     }
 
     /// Adds a database and starts replicating it. One that is there already stays as it is, and
@@ -160,13 +169,8 @@ impl Store {
     /// # Errors
     /// The first database whose tail is not in its replica; all others are closed all the same.
     pub async fn close(&self, hurry: &CancellationToken) -> Result<()> {
-        if let Some(watchdog) = self
-            .watchdog
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
-            watchdog.abort();
+        for monitor in self.monitors().drain(..) {
+            monitor.abort();
         }
         let databases = std::mem::take(&mut *self.databases());
         let mut closing = stream::iter(databases.into_values())
@@ -188,10 +192,27 @@ impl Store {
         result
     }
 
+    fn monitors(&self) -> MutexGuard<'_, Vec<tokio::task::JoinHandle<()>>> {
+        self.monitors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn databases(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Database>> {
         self.databases
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The watchdog, until the store is dropped.
+async fn watch(store: Weak<Store>) {
+    let mut tick = tokio::time::interval(WATCHDOG);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(store) = store.upgrade() else { return };
+        for database in store.databases().values() {
+            database.check();
+        }
     }
 }
 

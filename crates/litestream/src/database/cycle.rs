@@ -71,6 +71,7 @@ impl Inner {
         if result.is_err() {
             add(&self.metrics.sync_errors, 1);
         }
+        self.capture_ended(result.as_ref().map(drop));
         result
     }
 
@@ -128,6 +129,8 @@ impl Inner {
             capture.demand_base("database behind replica", floor);
         }
         self.publish(capture.position());
+        // What the replicas lack of it is waiting since now at least.
+        self.captured(capture.position(), 0, true);
         Ok(Some(capture))
     }
 
@@ -164,6 +167,7 @@ impl Inner {
             add(&self.metrics.total_wal_bytes, step.wal_bytes);
             tracing::debug!(system = "store", db = self.name, status = "ok", "db sync");
             self.publish(capture.position());
+            self.captured(capture.position(), step.wal_bytes, !step.limited);
         }
     }
 

@@ -206,11 +206,6 @@ impl Inner {
             );
             pace.errors = 0;
         }
-        {
-            let mut health = self.health();
-            health.capture_errors = 0;
-            health.last_error = None;
-        }
         if cycle.wrote {
             pace.last = Some(started);
         }
@@ -244,15 +239,6 @@ impl Inner {
         let pause = backoff(self.settings.monitor_interval, pace.errors);
         pace.poll = None;
         pace.capture = Some(Instant::now() + pause);
-        {
-            let mut health = self.health();
-            health.capture_errors = pace.errors;
-            let since = health
-                .last_error
-                .take()
-                .map_or_else(std::time::Instant::now, |last| last.1);
-            health.last_error = Some((error.to_string(), since));
-        }
         if pace
             .logged
             .is_some_and(|logged| logged.elapsed() < LOG_EVERY)

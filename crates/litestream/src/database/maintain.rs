@@ -54,7 +54,9 @@ pub(super) async fn maintain_loop(inner: &Arc<Inner>, replica: &Arc<Replica>) {
                 Err(_) => return,
             },
         }
-        if let Err(error) = perform(inner, replica, chore).await {
+        let performed = perform(inner, replica, chore).await;
+        replica.uploads().maintained(performed.as_ref().copied());
+        if let Err(error) = performed {
             // Nothing is due as long as it is not known what the replica holds.
             retry = true;
             if error.kind() != ErrorKind::Cancelled {

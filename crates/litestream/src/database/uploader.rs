@@ -112,6 +112,7 @@ async fn drain(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
 async fn pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
     let _one_at_a_time = replica.work.lock().await;
     let result = try_pass(inner, replica).await;
+    replica.uploads().uploaded(result.as_ref().map(drop));
     if result.is_err() {
         replica.forget_index();
     }
