@@ -4,9 +4,9 @@
 #   scripts/test.sh                                    everything
 #   scripts/test.sh -p litestream-cli --test cli       what these arguments of cargo test choose
 #
-# Before the run it fetches the reference binaries (scripts/install-reference.sh). When they are there, a
-# test that would skip for want of one fails instead; when they cannot be had, the script says so loudly and
-# the rest of the tests runs.
+# Before the run it fetches the reference binaries (scripts/install-reference.sh) and the servers that backends
+# are tested against (scripts/install-servers.sh). When they are there, a test that would skip for want of one
+# fails instead; when they cannot be had, the script says so loudly and the rest of the tests runs.
 #
 # The last line is `N passed, N failed`, summed over all test binaries. The exit code is cargo's.
 set -uo pipefail
@@ -18,6 +18,13 @@ scripts/install-reference.sh
 case $? in
     0) export LITESTREAM_REQUIRE_REFERENCE=1 ;;
     3) echo "going on without the reference binaries" >&2 ;;
+    *) exit 2 ;;
+esac
+
+scripts/install-servers.sh
+case $? in
+    0) export LITESTREAM_REQUIRE_SERVERS=1 ;;
+    3) echo "going on without the servers" >&2 ;;
     *) exit 2 ;;
 esac
 

@@ -5,6 +5,7 @@
 //! | [`process`] | children that die with the test, bounded waits, signals, socket paths |
 //! | [`program`] | driver of a program with the litestream command line: ours or the reference |
 //! | [`reference`](mod@reference) | finding the real reference binaries, or saying loudly that they are missing |
+//! | [`server`] | real servers that the storage backends are tested against |
 //! | [`history`] | seeded random workloads on a database |
 //! | [`prefix`] | a history whose every state can be proved to be a committed prefix |
 //! | [`writer`] | both histories in a process of their own, as an application would be |
@@ -22,4 +23,5 @@ pub mod prefix;
 pub mod process;
 pub mod program;
 pub mod reference;
+pub mod server;
 pub mod writer;

@@ -175,7 +175,7 @@ fn absence(version: Version, outcome: &str) -> String {
 }
 
 /// `LITESTREAM_TEST_CACHE`, else `.cache/reference` at the root of the workspace.
-fn cache_folder() -> PathBuf {
+pub(crate) fn cache_folder() -> PathBuf {
     match std::env::var_os("LITESTREAM_TEST_CACHE") {
         Some(folder) => PathBuf::from(folder),
         None => workspace_root().join(".cache/reference"),
