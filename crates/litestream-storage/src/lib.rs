@@ -21,6 +21,8 @@ pub mod contract;
 mod error;
 mod faulty;
 mod file;
+#[cfg(feature = "http")]
+mod http;
 mod key;
 mod memory;
 mod metered;
@@ -33,6 +35,11 @@ pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use faulty::{Call, Fault, Faulty};
 pub use file::{FileModes, FileStep, FileSteps, FileStore};
+#[cfg(feature = "http")]
+pub use http::{
+    BoxError, HttpBody, HttpClient, HttpError, HttpProxies, HttpSettings, HttpTls,
+    encode_component, encode_path,
+};
 pub use key::Key;
 pub use memory::{MemoryStore, StoredObject};
 pub use metered::{DURATION_BUCKETS, Meter, Metered, OperationCounts};
