@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 
 use crate::backend;
 use crate::config::{BuildError, Config, DatabaseConfig, Location, Replica};
+use crate::metrics;
 
 /// Threads that run tasks, and threads for SQLite and files: with the main thread under a dozen.
 const WORKERS: usize = 2;
@@ -30,7 +31,8 @@ pub(crate) fn runtime() -> std::io::Result<Runtime> {
 pub(crate) fn check_features(config: &Config) -> Result<(), BuildError> {
     let missing = |setting| Err(BuildError::FeatureNotAvailable(setting));
     if !config.addr.is_empty() {
-        return missing("addr");
+        // The reference looks at it only when databases are being replicated already.
+        metrics::split(&config.addr).ok_or_else(|| BuildError::NoPort(config.addr.clone()))?;
     }
     if !config.mcp_addr.is_empty() {
         return missing("mcp-addr");

@@ -10,7 +10,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use common::{CONFIG, JSON, NO_EXPAND_ENV, SOCKET, TIMEOUT_10, TIMEOUT_30};
+pub use common::{CONFIG, JSON, LIVE, NO_EXPAND_ENV, SOCKET, TIMEOUT_10, TIMEOUT_30};
 pub use help::Help;
 pub use numbers::parse_int;
 pub use parse::{Outcome, Parsed, parse};

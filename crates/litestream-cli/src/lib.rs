@@ -20,6 +20,7 @@ pub mod json;
 pub mod log;
 pub mod ltx_files;
 mod memory;
+mod metrics;
 pub mod os_error;
 pub mod paths;
 pub mod quote;

@@ -301,6 +301,7 @@ impl fmt::Display for Error {
             code,
             detail,
             tries,
+            source,
             ..
         } = &*self.0;
         if let Some(backend) = backend {
@@ -316,6 +317,10 @@ impl fmt::Display for Error {
         }
         if let Some(detail) = detail {
             write!(f, ": {detail}")?;
+        }
+        // Log lines and answers show one text, and the cause is what people search for.
+        if let Some(source) = source {
+            write!(f, ": {source}")?;
         }
         if let Some(tries) = tries {
             write!(f, " (given up after {tries} tries)")?;

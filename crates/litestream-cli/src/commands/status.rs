@@ -1,5 +1,7 @@
 //! `status`: local state of the configured databases. Contacts neither daemon nor replica.
 
+mod live;
+
 use std::io;
 use std::path::Path;
 
@@ -7,7 +9,7 @@ use super::{Command, load_config};
 use crate::config::Location;
 use crate::context::Context;
 use crate::error::Error;
-use crate::flags::{CONFIG, Help, JSON, NO_EXPAND_ENV, Parsed};
+use crate::flags::{CONFIG, Help, JSON, LIVE, NO_EXPAND_ENV, Parsed, SOCKET, TIMEOUT_10};
 use crate::json::Json;
 use crate::log::Destination;
 use crate::ltx_files::{format_txid, highest_local_txid};
@@ -17,11 +19,11 @@ use crate::{size, table};
 pub const COMMAND: Command = Command {
     name: "status",
     summary: "show the local replication state of databases",
-    flags: &[CONFIG, JSON, NO_EXPAND_ENV],
+    flags: &[CONFIG, JSON, LIVE, NO_EXPAND_ENV, SOCKET, TIMEOUT_10],
     help: Help {
         summary: &[
             "Shows the local replication state of the configured databases, or of one of them.",
-            "Only files are looked at: neither the daemon nor a replica is asked.",
+            "Only files are looked at: neither the daemon nor a replica is asked, but with -live.",
         ],
         usage: &["status [arguments] [DB_PATH]"],
         notes: &[
@@ -30,12 +32,25 @@ pub const COMMAND: Command = Command {
             "  status        ok, not initialized, no database, directory, error",
             "  local txid    last transaction captured locally",
             "  wal size      size of the write-ahead log",
+            "",
+            "Columns with -live, a line for each replica:",
+            "  database      path of the database",
+            "  replica       type of the replica",
+            "  state         replicating, catching-up, behind, failed, disabled",
+            "  since         since when it is in this state",
+            "  txid          newest transaction that can be restored",
+            "  lag           age of the oldest commit that the replica lacks",
+            "  cause         why, where there is something to say",
         ],
         examples: &[
             ("All databases.", "status"),
             (
                 "One database, by the path of the configuration.",
                 "status /path/to/db",
+            ),
+            (
+                "State and lag of each replica, from the daemon.",
+                "status -live",
             ),
         ],
     },
@@ -45,6 +60,9 @@ pub const COMMAND: Command = Command {
 const HEADER: [&str; 4] = ["database", "status", "local txid", "wal size"];
 
 fn run(context: &mut Context<'_>, parsed: &Parsed) -> Result<(), Error> {
+    if parsed.bool(&LIVE) {
+        return live::run(context, parsed);
+    }
     let config = load_config(context, parsed, Some(Destination::Stderr))?;
     let wanted = parsed
         .args

@@ -91,6 +91,9 @@ pub enum BuildError {
     /// A NATS object store has no folders for several databases.
     #[error("nats replica cannot be used with 'dir': its databases would overwrite each other")]
     NatsDirectory,
+    /// `addr` is no address to listen at.
+    #[error("must specify port for bind address: {}", quoted(.0))]
+    NoPort(String),
     /// More levels than there can be.
     #[error("cannot open store: compaction level cannot exceed {0}")]
     TooManyLevels(usize),

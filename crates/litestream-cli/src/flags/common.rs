@@ -37,6 +37,14 @@ pub const SOCKET: Flag = Flag {
     ],
 };
 
+/// `-live` of `status`.
+pub const LIVE: Flag = Flag {
+    name: "live",
+    kind: Kind::Bool,
+    value: "",
+    doc: &["Asks the running daemon for the state and lag of each replica."],
+};
+
 /// `-timeout SECONDS` of commands that only ask.
 pub const TIMEOUT_10: Flag = Flag {
     name: "timeout",

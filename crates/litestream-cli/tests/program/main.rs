@@ -9,6 +9,7 @@ mod place;
 mod replicas;
 mod restoring;
 mod socket;
+mod watching;
 
 use std::path::Path;
 use std::time::Duration;

@@ -14,6 +14,7 @@ use crate::config::{Config, DatabaseConfig, Replica, Target};
 use crate::control::server;
 use crate::duration::Span;
 use crate::engine;
+use crate::metrics;
 
 /// Replicates as the options say and returns when it is over.
 pub fn execute(options: &ReplicateOptions) -> Result<(), ReplicateError> {
@@ -38,6 +39,7 @@ async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
     }
     // Not sooner: who can connect can ask for every configured database.
     let server = start_server(&options.config, &store);
+    let metrics = start_metrics(&options.config, &store).await;
     for (db, replicas) in options.config.dbs.iter().zip(&options.replicas) {
         announce(db, replicas);
     }
@@ -62,6 +64,8 @@ async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
         },
     };
     let closed = close(store, server, signals).await;
+    // To the last: whoever watches sees how the shutdown goes.
+    drop(metrics);
     outcome.and(closed)
 }
 
@@ -97,6 +101,19 @@ fn start_server(config: &Config, store: &Arc<Store>) -> Option<server::Server> {
         Ok(server) => Some(server),
         Err(error) => {
             tracing::warn!(%error, "failed to start control server");
+            None
+        }
+    }
+}
+
+async fn start_metrics(config: &Config, store: &Arc<Store>) -> Option<metrics::Server> {
+    if config.addr.is_empty() {
+        return None;
+    }
+    match metrics::Server::start(&config.addr, store).await {
+        Ok(server) => Some(server),
+        Err(error) => {
+            tracing::error!(addr = config.addr, %error, "cannot start metrics server");
             None
         }
     }

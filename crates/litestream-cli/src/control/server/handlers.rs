@@ -1,5 +1,7 @@
 //! The endpoints of the control socket.
 
+mod status;
+
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +31,7 @@ type Answer = Response<Full<Bytes>>;
 type Refusal = (StatusCode, String);
 
 /// The endpoints: path and method.
-const ROUTES: [(&str, Method); 8] = [
+const ROUTES: [(&str, Method); 9] = [
     ("/start", Method::POST),
     ("/stop", Method::POST),
     ("/sync", Method::POST),
@@ -38,6 +40,7 @@ const ROUTES: [(&str, Method); 8] = [
     ("/list", Method::GET),
     ("/info", Method::GET),
     ("/txid", Method::GET),
+    ("/status", Method::GET),
 ];
 
 /// Answers one request.
@@ -65,6 +68,7 @@ pub(super) async fn answer(
     let result = match path.as_str() {
         "/list" => Ok(list(&state)),
         "/info" => Ok(info(&state)),
+        "/status" => Ok(status::all(&state.store)),
         "/txid" => txid(&state, request.uri().query().unwrap_or_default()),
         route => match body(request).await {
             Ok(body) => post(&state, route, &body).await,
