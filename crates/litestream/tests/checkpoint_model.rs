@@ -71,6 +71,48 @@ fn application_reader_holds_slots() {
 }
 
 #[test]
+fn the_engine_steps_aside_for_checkpoints() {
+    let config = Config {
+        reader: false,
+        transactions: 3,
+        aside: true,
+        ..Config::steady()
+    };
+    holds("aside", &config, Scope::All, false);
+    // With two slots the only other one may carry an old mark; with as few as three there is always a way out.
+    let way_out = Config {
+        slots: 3,
+        transactions: 2,
+        generations: 2,
+        ..config
+    };
+    holds("aside, three slots", &way_out, Scope::All, true);
+}
+
+#[test]
+fn the_engine_steps_aside_beside_a_reader() {
+    let config = Config {
+        transactions: 3,
+        blocking_modes: false,
+        own_checkpoint: false,
+        aside: true,
+        ..Config::steady()
+    };
+    holds("aside, reader", &config, Scope::All, true);
+}
+
+#[test]
+fn killed_while_it_is_aside() {
+    let config = Config {
+        aside: true,
+        frames: 3,
+        generations: 2,
+        ..Config::short_restarts()
+    };
+    holds("killed while aside", &config, Scope::All, true);
+}
+
+#[test]
 fn killed_at_any_step() {
     let config = Config {
         reopen: true,

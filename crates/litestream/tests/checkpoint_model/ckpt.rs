@@ -150,9 +150,16 @@ fn scan_mark(state: &State, who: Owner, config: &Config, out: &mut Steps) {
         out.fair("checkpoint has seen all marks", next);
         return;
     }
-    ckpt.next = slot + 1;
+    let waits = ckpt.waits;
     let mark = state.shm.marks[usize::from(slot) - 1];
-    if safe <= mark {
+    if safe > mark && config.aside && !waits && !passive && !state.is_free(slot) {
+        ckpt.waits = true;
+        out.fair("checkpoint waits for a slot", next);
+        return;
+    }
+    ckpt.next = slot + 1;
+    ckpt.waits = false;
+    if safe <= mark && !waits {
         out.fair("checkpoint passes a slot", next);
         return;
     }
@@ -161,7 +168,7 @@ fn scan_mark(state: &State, who: Owner, config: &Config, out: &mut Steps) {
         out.fair("checkpoint resets an unused mark", next);
         return;
     }
-    ckpt.safe = mark;
+    ckpt.safe = safe.min(mark);
     if passive {
         out.fair("checkpoint is limited by a reader", next);
     } else {

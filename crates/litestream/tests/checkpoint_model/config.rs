@@ -17,6 +17,16 @@ pub(crate) enum Mistake {
     LockedWithoutTail,
     /// Under the write lock: roll back before the new pin has begun.
     RollbackBeforeRepin,
+    /// Aside: end the pin, then lock the slot.
+    AsideEndBeforeLock,
+    /// Aside: do not look at the slot's mark again after it is locked.
+    AsideUnchecked,
+    /// Aside: take the mark away from any free slot, also from one that a checkpoint may wait for.
+    AsideInWaitedSlot,
+    /// Aside: unlock the slot, then begin the new pin.
+    AsideUnlockBeforeBegin,
+    /// Aside: begin the new pin, unlock the slot, then capture.
+    AsideUnlockBeforeCopy,
     /// Start: trust the frames up to `mxFrame` without checking their salts and checksums.
     CatchUpUnchecked,
     /// Start: read the header, then begin the pin.
@@ -67,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) blocking_modes: bool,
     /// The engine checkpoints by itself.
     pub(crate) own_checkpoint: bool,
+    /// The engine steps aside, whether or not a checkpoint waits.
+    pub(crate) aside: bool,
     /// The engine is killed at any step and started again.
     pub(crate) crash: bool,
     /// The writer rolls back after spilling a frame.
@@ -99,6 +111,7 @@ impl Config {
             reader: true,
             blocking_modes: true,
             own_checkpoint: true,
+            aside: false,
             crash: false,
             spill: false,
             kill: false,

@@ -26,6 +26,7 @@ pub(crate) fn steps(state: &State, config: &Config, out: &mut Steps) {
         | EngineAt::BeginLock
         | EngineAt::BeginCheck => begin(state, config, out),
         EngineAt::WriteLock => write_lock(state, config, out),
+        EngineAt::AsideLock | EngineAt::AsideCheck => aside(state, config, out),
         EngineAt::ReadHeader => read_header(state, config, out),
         EngineAt::Copy => copy(state, config, out),
         EngineAt::EndOld => end_old(state, config, out),
@@ -54,9 +55,15 @@ fn crash(next: &mut State) {
     next.engine = Engine::down(next.engine.position);
 }
 
-/// The engine may at any time capture, or checkpoint in one of its two ways.
+/// The engine may at any time capture, step aside, or checkpoint in one of its two ways.
 fn choose(state: &State, config: &Config, out: &mut Steps) {
+    if config.aside {
+        choose_aside(state, config, out);
+    }
     let mut capture = *state;
+    if config.makes(Mistake::AsideUnlockBeforeBegin) {
+        capture.engine.aside = NONE;
+    }
     capture.engine.goal = Goal::Capture;
     capture.engine.at = EngineAt::BeginHeader;
     if config.makes(Mistake::EndPinBeforeBegin) {
@@ -66,7 +73,7 @@ fn choose(state: &State, config: &Config, out: &mut Steps) {
         capture.engine.at = EngineAt::ReadHeader;
     }
     out.fair("engine begins a capture", capture);
-    if !config.own_checkpoint {
+    if !config.own_checkpoint || state.engine.aside != NONE {
         return;
     }
     let mut passive = *state;
@@ -80,6 +87,67 @@ fn choose(state: &State, config: &Config, out: &mut Steps) {
     locked.engine.goal = Goal::Locked;
     locked.engine.at = EngineAt::BeginHeader;
     out.fair("engine begins a checkpoint under the write lock", locked);
+}
+
+/// While aside, the engine may capture without a new pin; else it looks for a slot without a mark.
+fn choose_aside(state: &State, config: &Config, out: &mut Steps) {
+    let mut next = *state;
+    next.engine.goal = Goal::Aside;
+    if state.engine.aside != NONE {
+        next.engine.at = EngineAt::ReadHeader;
+        out.fair("engine begins a capture while it is aside", next);
+        return;
+    }
+    for slot in 1..=config.slots {
+        if state.shm.marks[usize::from(slot) - 1] == NONE {
+            next.engine.slot = slot;
+            next.engine.at = EngineAt::AsideLock;
+            if config.makes(Mistake::AsideEndBeforeLock) {
+                next.engine.pin = NONE;
+            }
+            out.fair("engine finds a slot without a mark", next);
+        } else if is_ahead(state, slot, config) && state.is_free(slot) {
+            next.shm.marks[usize::from(slot) - 1] = NONE;
+            next.engine.cleared = true;
+            next.engine.slot = slot;
+            next.engine.at = EngineAt::AsideLock;
+            out.fair("engine takes the mark of a free slot away", next);
+        }
+    }
+}
+
+/// A slot before this one has a mark that is behind: a checkpoint that waits has not come so far.
+fn is_ahead(state: &State, slot: u8, config: &Config) -> bool {
+    let before = &state.shm.marks[..usize::from(slot) - 1];
+    before.iter().any(|mark| *mark < state.shm.header.mx)
+        || (config.makes(Mistake::AsideInWaitedSlot) && slot > 1)
+}
+
+/// Locks the slot that was found. Nobody can give it a mark from then on; somebody may have before.
+fn aside(state: &State, config: &Config, out: &mut Steps) {
+    let mut next = *state;
+    let e = &mut next.engine;
+    if e.at == EngineAt::AsideLock {
+        if state.locks.slots == Owner::Nobody {
+            (e.aside, e.slot, e.at) = (e.slot, 0, EngineAt::AsideCheck);
+            out.fair("engine locks the slot", next);
+        } else {
+            next.engine = e.idle();
+            out.fair("engine finds the slot locked, stays", next);
+        }
+        return;
+    }
+    let fits = state.shm.marks[usize::from(e.aside) - 1] == NONE
+        && (!e.cleared || is_ahead(state, e.aside, config));
+    if fits || config.makes(Mistake::AsideUnchecked) {
+        e.cleared = false;
+        e.at = EngineAt::ReadHeader;
+        out.fair("engine holds a slot without a mark", next);
+    } else {
+        e.aside = NONE;
+        next.engine = e.idle();
+        out.fair("engine finds a mark in the slot, stays", next);
+    }
 }
 
 /// `BEGIN` and the first read, as `SQLite` does it.
@@ -146,7 +214,11 @@ fn begun(mut next: State, config: &Config, out: &mut Steps) {
     e.at = match e.goal {
         Goal::Capture if config.makes(Mistake::ReadHeaderAfterEndingPin) => EngineAt::EndOld,
         Goal::Capture if config.makes(Mistake::ReadHeaderBeforeBegin) => EngineAt::Copy,
-        Goal::Capture | Goal::Passive => EngineAt::ReadHeader,
+        Goal::Capture if config.makes(Mistake::AsideUnlockBeforeCopy) => {
+            e.aside = NONE;
+            EngineAt::ReadHeader
+        }
+        Goal::Capture | Goal::Passive | Goal::Aside => EngineAt::ReadHeader,
         Goal::Locked => EngineAt::WriteLock,
         Goal::Repin => EngineAt::Rollback,
         Goal::Start => {
@@ -245,6 +317,15 @@ fn copy(state: &State, config: &Config, out: &mut Steps) {
     }
     let e = &mut next.engine;
     (e.h, e.h_seq) = (Header::default(), 0);
+    if e.goal == Goal::Aside {
+        if e.pin == NONE {
+            next.engine = e.idle();
+        } else {
+            e.at = EngineAt::EndOld;
+        }
+        out.fair("engine makes an L0 file durable, aside", next);
+        return;
+    }
     if e.other == NONE {
         // At the start there is no old pin; some mistakes have ended it already.
         next.engine = e.idle();
@@ -258,7 +339,13 @@ fn copy(state: &State, config: &Config, out: &mut Steps) {
 fn end_old(state: &State, config: &Config, out: &mut Steps) {
     let mut next = *state;
     let e = &mut next.engine;
-    (e.pin, e.other) = (e.other, NONE);
+    if e.goal == Goal::Aside {
+        e.pin = NONE;
+        next.engine = e.idle();
+        out.fair("engine ends its pin and is aside", next);
+        return;
+    }
+    (e.pin, e.other, e.aside) = (e.other, NONE, NONE);
     match (e.goal, config.mistake) {
         (Goal::Locked, _) => e.at = EngineAt::Ckpt,
         (Goal::Capture, Some(Mistake::CopyAfterEndingPin)) => e.at = EngineAt::Copy,

@@ -20,6 +20,8 @@ pub(crate) enum Broken {
     EarlyBackfill,
     /// The engine runs without a read transaction.
     NoPin,
+    /// The engine is aside in a slot that a checkpoint may wait for.
+    InTheWay,
     /// The engine holds the write lock outside the bounded step, or could not leave it.
     WriteLock,
     /// `SQLite` itself would show its users a wrong database.
@@ -61,10 +63,15 @@ pub(crate) fn check(state: &State, config: &Config, scope: Scope) -> Option<Brok
     if scope == Scope::Safety {
         return None;
     }
-    if state.engine.trusted && state.engine.pin == NONE && state.engine.other == NONE {
+    let engine = &state.engine;
+    if engine.trusted && [engine.pin, engine.other, engine.aside] == [NONE; 3] {
         return Some(Broken::NoPin);
     }
-    if state.engine.trusted && is_early(state) {
+    if is_in_the_way(state) {
+        return Some(Broken::InTheWay);
+    }
+    // A bare lock on a slot without a mark keeps the generation, not the database file.
+    if engine.trusted && engine.aside == NONE && is_early(state) {
         return Some(Broken::EarlyBackfill);
     }
     if state.locks.write == Owner::Engine && !leaves_write_lock(state, config) {
@@ -83,6 +90,17 @@ fn is_lost(state: &State) -> bool {
         0
     };
     state.read_transactions(header.salts, from, header.mx, position.seq) != Some(state.committed)
+}
+
+/// The engine is aside, but the slot it holds has a mark, for which a checkpoint would wait, or
+/// is the one that a checkpoint waits for.
+fn is_in_the_way(state: &State) -> bool {
+    let engine = &state.engine;
+    engine.aside != NONE
+        && engine.at != EngineAt::AsideCheck
+        && state.locks.slots == Owner::Nobody
+        && (state.shm.marks[usize::from(engine.aside) - 1] != NONE
+            || state.ckpt.waits && state.ckpt.next == engine.aside)
 }
 
 /// `nBackfill` is beyond the position. While the new header is out and `nBackfill` is not yet reset,

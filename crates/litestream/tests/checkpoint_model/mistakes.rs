@@ -72,6 +72,45 @@ fn order_of_capture_within_an_unbroken_chain_is_only_tidiness() {
 }
 
 #[test]
+fn a_gap_around_the_bare_lock_loses_transactions() {
+    let config = Config {
+        aside: true,
+        ..steady()
+    };
+    for mistake in [
+        Mistake::AsideEndBeforeLock,
+        Mistake::AsideUnlockBeforeBegin,
+        Mistake::AsideUnlockBeforeCopy,
+    ] {
+        unsafe_because(mistake, config, Broken::Lost);
+    }
+}
+
+#[test]
+fn a_bare_lock_on_a_slot_that_somebody_waits_for_is_in_the_way() {
+    for mistake in [Mistake::AsideUnchecked, Mistake::AsideInWaitedSlot] {
+        let config = Config {
+            aside: true,
+            transactions: 2,
+            generations: 2,
+            ..Config::steady()
+        }
+        .mistaken(mistake);
+        let violation = explore(&config, Scope::All, false).violation;
+        let broken = violation.map(|violation| violation.broken);
+        assert_eq!(broken, Some(Broken::InTheWay), "{mistake:?}");
+        let small = Config {
+            reader: false,
+            ..config
+        };
+        assert!(
+            explore(&small, Scope::Safety, false).violation.is_none(),
+            "{mistake:?}: a checkpoint waits, nothing is lost"
+        );
+    }
+}
+
+#[test]
 fn a_start_that_trusts_its_pin_or_header_too_early_loses_transactions() {
     let config = Config {
         transactions: 4,

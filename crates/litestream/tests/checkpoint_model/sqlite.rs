@@ -17,6 +17,7 @@ impl State {
             self.reader,
             self.engine.pin,
             self.engine.other,
+            self.engine.aside,
         ]
         .contains(&slot)
     }

@@ -168,6 +168,8 @@ pub(crate) struct Ckpt {
     pub(crate) safe: u8,
     /// Reader slot being scanned, then page being copied.
     pub(crate) next: u8,
+    /// It has found the slot in use, and now waits for it whatever its mark becomes.
+    pub(crate) waits: bool,
 }
 
 /// Where the engine is.
@@ -184,6 +186,9 @@ pub(crate) enum EngineAt {
     BeginLock,
     BeginCheck,
     WriteLock,
+    /// Aside: a slot without a mark is chosen, locked, looked at again.
+    AsideLock,
+    AsideCheck,
     ReadHeader,
     Copy,
     EndOld,
@@ -206,6 +211,8 @@ pub(crate) enum Goal {
     Passive,
     Locked,
     Repin,
+    /// Out of the way of a checkpoint: a bare lock takes the place of the read transaction.
+    Aside,
 }
 
 /// The durable position: what the newest L0 file proves.
@@ -226,6 +233,10 @@ pub(crate) struct Engine {
     /// Reader slot of the pin, and of the other connection while both are open.
     pub(crate) pin: u8,
     pub(crate) other: u8,
+    /// Reader slot that is locked without a read transaction.
+    pub(crate) aside: u8,
+    /// The mark of the slot to lock was taken away for it.
+    pub(crate) cleared: bool,
     pub(crate) seen: Header,
     pub(crate) slot: u8,
     pub(crate) mark: u8,
@@ -326,6 +337,8 @@ impl Engine {
             goal: Goal::Capture,
             pin: NONE,
             other: NONE,
+            aside: NONE,
+            cleared: false,
             seen: Header::default(),
             slot: 0,
             mark: 0,
@@ -345,6 +358,7 @@ impl Engine {
         Self {
             at: EngineAt::Idle,
             pin: self.pin,
+            aside: self.aside,
             trusted: self.trusted,
             ..Self::down(self.position)
         }
