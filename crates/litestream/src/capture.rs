@@ -6,6 +6,7 @@
 //! Invariant: a committed frame is in a durable level-0 file, or it is in the valid part of the WAL
 //! behind the position and the pinned reader keeps it there.
 
+mod aside;
 mod base;
 mod checkpoint;
 mod connection;
@@ -75,8 +76,6 @@ pub(crate) struct Capture {
     tail: Tail,
     ltx: LtxSink,
     boot: u64,
-    /// The pin may move although a checkpoint of another process waits.
-    may_move: bool,
     /// Why the next file must be a base image.
     rebase: Option<&'static str>,
     map: PageMap,
@@ -134,13 +133,11 @@ impl Capture {
     /// kept in place is missing.
     pub(crate) fn step(&mut self) -> Result<Step> {
         self.check_identity()?;
-        if self.must_stay()? {
-            let index = self.pin.peek()?;
-            return self.capture_frames(&index).inspect(|step| {
-                if step.wrote {
-                    self.write_record();
-                }
-            });
+        if let Some(step) = self.step_aside()? {
+            if step.wrote {
+                self.write_record();
+            }
+            return Ok(step);
         }
         let index = self.pin.begin_next()?;
         let step = if let Some(reason) = self.rebase {
@@ -160,28 +157,6 @@ impl Capture {
             self.write_record();
         }
         Ok(step)
-    }
-
-    /// Whether moving the pin now could do harm. A checkpoint that waits for a slot goes on to wait for
-    /// it as long as anybody is there, whatever the mark; so the pin must not take the slot that a
-    /// reader has just left. The frames are captured all the same: the pin keeps them in place.
-    fn must_stay(&mut self) -> Result<bool> {
-        let index = self.pin.peek()?;
-        Ok(!std::mem::take(&mut self.may_move)
-            && self.rebase.is_none()
-            && !is_copied(&index)
-            && self.pin.foreign_checkpoint() == Foreign::Exclusive)
-    }
-
-    /// Lets the next step move the pin although a checkpoint of another process waits.
-    pub(crate) fn let_pin_move(&mut self) {
-        self.may_move = true;
-    }
-
-    /// Whether readers of other processes keep a checkpoint waiting.
-    pub(crate) fn others_block(&mut self) -> Result<bool> {
-        let index = self.pin.peek()?;
-        Ok(!is_copied(&index) && self.pin.others_block(&index))
     }
 
     /// Where in the generation in force capture goes on; `None` when there is nothing to read.
@@ -318,8 +293,9 @@ impl Capture {
             salts,
             frame,
             checksum,
-            // A generation ends only when all of it is copied.
-            copied: index.header.salts != salts || index.checkpoint.backfilled >= frame,
+            // All that is captured is in the database file, and nothing else: a generation ends only
+            // when all of it is copied, so of the next one nothing may be.
+            copied: index.checkpoint.backfilled == self.tail.frames_of(index.header.salts),
             database,
             written: i128::from(self.clock.now().as_millis()) * 1_000_000,
             boot: self.boot,

@@ -49,6 +49,10 @@ impl Capture {
     /// whenever [`Capture::step`] has returned without being limited.
     pub(crate) fn checkpoint(&mut self, effort: Effort) -> Result<Report> {
         let mut report = Report::default();
+        if self.is_aside() {
+            // Another process runs one and has the locks for it.
+            return Ok(report);
+        }
         self.passive(&mut report)?;
         if !self.try_rest(&mut report)? && effort != Effort::Open {
             for _ in 0..OPEN_ROUNDS {

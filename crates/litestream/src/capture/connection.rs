@@ -163,6 +163,26 @@ impl Connection {
             .map_err(|code| Error::sqlite("read wal-index", &self.path, code))
     }
 
+    /// Takes a shared lock on a reader slot apart from any transaction; `false` when somebody has it
+    /// exclusively. It must be let go before the connection is closed.
+    pub(crate) fn lock_slot(&self, slot: u8) -> Result<bool> {
+        shared::lock_slot(&self.inner, slot)
+            .map_err(|code| Error::sqlite("lock reader slot", &self.path, code))
+    }
+
+    /// Takes the mark of a reader slot away, as a checkpoint does; `false` when somebody uses the slot.
+    pub(crate) fn clear_mark(&self, slot: u8) -> Result<bool> {
+        shared::clear_mark(&self.inner, slot)
+            .map_err(|code| Error::sqlite("clear read mark", &self.path, code))
+    }
+
+    /// Lets go of the lock on a reader slot.
+    pub(crate) fn unlock_slot(&self, slot: u8) {
+        if let Err(error) = shared::unlock_slot(&self.inner, slot) {
+            tracing::debug!(path = %self.path.display(), %error, "unlock reader slot");
+        }
+    }
+
     /// Reads the database file through SQLite's own descriptor: no second descriptor is ever
     /// opened, so no POSIX lock of the process is dropped by closing one.
     ///

@@ -35,7 +35,6 @@ mod linux {
     const LOCKS: u64 = 120;
     const WRITER: u64 = LOCKS;
     const CHECKPOINTER: u64 = LOCKS + 1;
-    const READERS: u64 = LOCKS + 3;
 
     /// See the module. Must not be used after the last connection to the database is closed.
     pub(crate) struct Locks {
@@ -75,11 +74,6 @@ mod linux {
             }
         }
 
-        /// Whether another process holds this reader slot.
-        pub(crate) fn is_read(&self, slot: u64) -> bool {
-            self.holder(READERS + slot).is_some()
-        }
-
         /// Process number of who holds the lock byte, 0 when it is out of sight of this process.
         fn holder(&self, byte: u64) -> Option<i32> {
             let lock = Flock {
@@ -109,10 +103,6 @@ mod other {
 
         pub(crate) fn checkpoint(&self) -> super::Foreign {
             super::Foreign::None
-        }
-
-        pub(crate) fn is_read(&self, _slot: u64) -> bool {
-            false
         }
     }
 }

@@ -3,12 +3,14 @@
 //! Invariant: from [`Pin::open`] until the pin is dropped a read lock is held without a gap. While
 //! it is held the WAL cannot be started anew before everything in it is in the database file, and
 //! nothing behind the reader's mark gets into the database file. The pin moves forward by beginning
-//! the second transaction before ending the first; see `docs/checkpoint-protocol.md`.
+//! the second transaction before ending the first. For the time that a checkpoint of another process
+//! keeps writers out, a lock on a slot without a mark may take the place of the transaction: it keeps
+//! the WAL too, but not the database file. See `docs/checkpoint-protocol.md`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlite_wal::{Salts, WalIndex};
+use sqlite_wal::{READ_MARK_UNUSED, Salts, WalIndex};
 
 use super::connection::Connection;
 use super::locks::{Foreign, Locks};
@@ -30,6 +32,8 @@ pub(crate) struct Pin {
     held: Connection,
     /// What the held transaction is.
     current: Hold,
+    /// The reader slot without a mark that the held connection has locked apart from a transaction.
+    aside: Option<u8>,
     /// The second connection, opened when first needed.
     spare: Option<Connection>,
     /// What the transaction begun on the second connection is.
@@ -62,6 +66,7 @@ impl Pin {
             busy_timeout,
             held,
             current: Hold::default(),
+            aside: None,
             spare: None,
             next: Hold::default(),
             locks: None,
@@ -73,9 +78,88 @@ impl Pin {
         &self.held
     }
 
-    /// Whether the read transaction is still there; SQLite may have rolled it back after an error.
+    /// Whether the read transaction, or what stands in for it, is still there; SQLite may have rolled
+    /// it back after an error.
     pub(crate) fn is_held(&self) -> bool {
-        self.held.in_transaction()
+        self.held.in_transaction() || self.aside.is_some()
+    }
+
+    /// Whether a lock on a slot stands in for the read transaction.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.aside.is_some() && !self.held.in_transaction()
+    }
+
+    /// Locks a slot that has no mark, besides the transaction, while a checkpoint of another process keeps
+    /// writers out; `false` when none is to be had.
+    ///
+    /// Nobody can give the slot a mark while it is locked, so that the checkpoint passes it by. If readers
+    /// have left their marks in all slots, one is taken away, as checkpoints themselves do; but only from a slot
+    /// that the checkpoint, which goes from slot 1 upwards, has certainly not come to yet: it would
+    /// go on to wait for it.
+    pub(crate) fn lock_aside(&mut self) -> Result<bool> {
+        if self.aside.is_some() {
+            return Ok(true);
+        }
+        // A checkpoint never takes the mark of slot 1 away.
+        for slot in (2..=4).rev() {
+            if self.is_unmarked(slot)? && self.try_lock_aside(slot)? {
+                if self.is_unmarked(slot)? {
+                    return Ok(true);
+                }
+                // A reader came in between.
+                self.unlock_aside();
+            }
+        }
+        for slot in (2..=4).rev() {
+            if self.is_ahead_of_checkpoint(slot)?
+                && self.held.clear_mark(slot)?
+                && self.try_lock_aside(slot)?
+            {
+                if self.is_unmarked(slot)? && self.is_ahead_of_checkpoint(slot)? {
+                    return Ok(true);
+                }
+                self.unlock_aside();
+            }
+        }
+        Ok(false)
+    }
+
+    fn try_lock_aside(&mut self, slot: u8) -> Result<bool> {
+        let locked = self.held.lock_slot(slot)?;
+        self.aside = locked.then_some(slot);
+        Ok(locked)
+    }
+
+    fn is_unmarked(&self, slot: u8) -> Result<bool> {
+        let marks = self.peek()?.checkpoint.read_marks;
+        Ok(marks.get(usize::from(slot)) == Some(&READ_MARK_UNUSED))
+    }
+
+    /// Whether a slot before this one has a mark for which the checkpoint would wait: what it has passed
+    /// has none, and as no writer comes in between it does not get one again.
+    fn is_ahead_of_checkpoint(&self, slot: u8) -> Result<bool> {
+        let index = self.peek()?;
+        let mut before = index.checkpoint.read_marks.iter().take(slot.into()).skip(1);
+        Ok(before.any(|mark| *mark < index.header.max_frame))
+    }
+
+    /// Ends all transactions: the lock taken by [`Self::lock_aside`] stands in for them until the next
+    /// [`Self::hand_over`].
+    pub(crate) fn move_aside(&mut self) {
+        if self.aside.is_none() {
+            return;
+        }
+        if let Some(spare) = &self.spare {
+            spare.end();
+        }
+        self.held.end();
+        (self.current, self.next) = (Hold::default(), Hold::default());
+    }
+
+    fn unlock_aside(&mut self) {
+        if let Some(slot) = self.aside.take() {
+            self.held.unlock_slot(slot);
+        }
     }
 
     /// Whether the held reader lets writers start the WAL anew.
@@ -114,17 +198,6 @@ impl Pin {
         self.locks
             .get_or_insert_with(|| Locks::find(path))
             .checkpoint()
-    }
-
-    /// Whether readers of other processes keep a checkpoint from copying all that `index` tells.
-    /// Costs a system call for each slot that is in use.
-    pub(crate) fn others_block(&mut self, index: &WalIndex) -> bool {
-        let path = &self.path;
-        let locks = self.locks.get_or_insert_with(|| Locks::find(path));
-        let marks = index.checkpoint.read_marks;
-        (0..)
-            .zip(marks)
-            .any(|(slot, mark)| mark < index.header.max_frame && locks.is_read(slot))
     }
 
     /// Fails if the WAL is not of this generation any more. A generation is replaced in the
@@ -179,6 +252,9 @@ impl Pin {
             Some(next) if next.in_transaction() => {
                 let old = std::mem::replace(&mut self.held, next);
                 old.end();
+                if let Some(slot) = self.aside.take() {
+                    old.unlock_slot(slot);
+                }
                 self.spare = Some(old);
                 self.current = std::mem::take(&mut self.next);
             }
@@ -252,7 +328,17 @@ impl Pin {
     }
 }
 
+impl Drop for Pin {
+    fn drop(&mut self) {
+        // SQLite counts locks for each process: closing the connection alone would leave it.
+        self.unlock_aside();
+    }
+}
+
 /// Whether all frames are in the database file.
 pub(crate) fn is_copied(index: &WalIndex) -> bool {
     index.checkpoint.backfilled >= index.header.max_frame
 }
+
+#[cfg(test)]
+mod tests;

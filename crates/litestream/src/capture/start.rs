@@ -80,7 +80,6 @@ impl Capture {
             tail: Tail::Fresh,
             ltx,
             boot: boot_id(),
-            may_move: false,
             rebase: None,
             map: PageMap::new(),
             buffer: Vec::new(),
