@@ -5,12 +5,18 @@
 //! * `commits`: how long commits take without the engine, with it, and with SQLite's own checkpoints;
 //! * `lag`: from the return of a lone commit to its acknowledgement by a file replica;
 //! * `checkpoints`: how long TRUNCATE takes while a writer commits 200 times a second;
+//! * `mixed`: commits of several sizes beside readers that hold and checkpoints of all modes, with and
+//!   without the engine in turn, and how many of them saw `SQLITE_BUSY` (`mixed FOLDER SECONDS ROUNDS`);
+//! * `held`: the same with a reader that holds all the time, as a snapshot does while it is uploaded;
 //! * `idle`: wake-ups, processor time, descriptors and memory of a hundred idle databases.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
-use std::io::{BufRead, BufReader, Write};
+#[path = "measure/application.rs"]
+mod application;
+#[path = "measure/mixed.rs"]
+mod mixed;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,8 +25,9 @@ use litestream::{
     Database, DatabaseSettings, Layout, Replica, ReplicaSettings, Store, StoreSettings,
 };
 use litestream_storage::{FileModes, FileStore};
-use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
+
+use self::application::Application;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
@@ -32,120 +39,28 @@ async fn main() -> Result<()> {
         _ => tempfile::tempdir()?,
     };
     match words.first().map(String::as_str) {
-        Some("application") => application(&words),
+        Some("application") => application::play(&words),
         Some("commits") => commits(folder.path()).await,
         Some("lag") => lag(folder.path()).await,
         Some("checkpoints") => checkpoints(folder.path()).await,
+        Some("mixed") => {
+            mixed::run(
+                folder.path(),
+                words.get(2..).unwrap_or_default(),
+                &mixed::PLANS,
+            )
+            .await
+        }
+        Some("held") => {
+            mixed::run(
+                folder.path(),
+                words.get(2..).unwrap_or_default(),
+                &mixed::HELD,
+            )
+            .await
+        }
         Some("idle") => idle(folder.path()).await,
-        _ => bail!("usage: measure commits|lag|checkpoints|idle [FOLDER]"),
-    }
-}
-
-/// The other process: does what each line of its input asks for, and answers with a line.
-///
-/// `commit` answers with the Unix time in nanoseconds of its return, `checkpoint` and `load RATE
-/// SECONDS` with milliseconds, `load` with several.
-fn application(words: &[String]) -> Result<()> {
-    let [_, path, autocheckpoint, synchronous] = words else {
-        bail!("application PATH AUTOCHECKPOINT SYNCHRONOUS");
-    };
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    connection.execute_batch(&format!(
-        "PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = {autocheckpoint};
-         PRAGMA synchronous = {synchronous};
-         CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, body BLOB);"
-    ))?;
-    let commit = || connection.execute("INSERT INTO t(body) VALUES(randomblob(300))", []);
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        let words: Vec<&str> = line.split(' ').collect();
-        match words.as_slice() {
-            ["commit"] => {
-                commit()?;
-                println!("{}", unix_nanoseconds()?);
-            }
-            ["checkpoint", mode] => {
-                let began = Instant::now();
-                let sql = format!("PRAGMA wal_checkpoint({mode})");
-                let busy: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
-                println!("{} {busy}", milliseconds(began.elapsed()));
-            }
-            ["load", rate, seconds] => {
-                let times = load(rate.parse()?, seconds.parse()?, || commit().map(drop))?;
-                println!(
-                    "{}",
-                    times
-                        .iter()
-                        .map(f64::to_string)
-                        .collect::<Vec<_>>()
-                        .join(" ")
-                );
-            }
-            _ => bail!("unknown request {line:?}"),
-        }
-    }
-    Ok(())
-}
-
-/// Commits at a rate (0: flat out) for some seconds; how long each took.
-fn load(rate: f64, seconds: f64, commit: impl Fn() -> rusqlite::Result<()>) -> Result<Vec<f64>> {
-    let (began, mut times) = (Instant::now(), Vec::new());
-    while began.elapsed().as_secs_f64() < seconds {
-        if rate > 0.0 {
-            let due = began + Duration::from_secs_f64(times.len() as f64 / rate);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
-        let started = Instant::now();
-        commit()?;
-        times.push(milliseconds(started.elapsed()));
-    }
-    Ok(times)
-}
-
-struct Application {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Application {
-    fn start(db: &Path, autocheckpoint: u32, synchronous: &str) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("application")
-            .arg(db)
-            .args([autocheckpoint.to_string().as_str(), synchronous])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let input = child.stdin.take().context("input of a new child")?;
-        let output = child.stdout.take().context("output of a new child")?;
-        Ok(Self {
-            child,
-            input,
-            output: BufReader::new(output),
-        })
-    }
-
-    fn say(&mut self, line: &str) -> Result<()> {
-        writeln!(self.input, "{line}").context("tell the application")
-    }
-
-    fn hear(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        Ok(line.trim().to_owned())
-    }
-
-    fn ask(&mut self, line: &str) -> Result<String> {
-        self.say(line)?;
-        self.hear()
-    }
-
-    fn stop(mut self) -> Result<()> {
-        drop(self.input);
-        self.child.wait()?;
-        Ok(())
+        _ => bail!("usage: measure commits|lag|checkpoints|mixed|held|idle [FOLDER]"),
     }
 }
 
