@@ -62,7 +62,7 @@ impl Capture {
                     break;
                 }
             }
-            if !report.at_rest {
+            if !report.at_rest && !self.is_held_back()? {
                 self.close_gap(&mut report)?;
             }
         }
@@ -81,6 +81,13 @@ impl Capture {
 
     fn passive(&mut self, report: &mut Report) -> Result<()> {
         self.run(CheckpointMode::Passive, report)
+    }
+
+    /// Whether what is captured cannot be copied, because a reader of somebody else stands before it or another
+    /// checkpoint runs. Then nobody needs to be kept waiting: it would be in vain.
+    fn is_held_back(&self) -> Result<bool> {
+        let index = self.pin.peek()?;
+        Ok(index.checkpoint.backfilled < self.tail.frames_of(index.header.salts))
     }
 
     fn catch_up(&mut self, report: &mut Report) -> Result<()> {
