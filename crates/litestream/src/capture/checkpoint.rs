@@ -12,9 +12,11 @@ use super::pin::is_copied;
 use super::{Capture, Step};
 use crate::error::{Error, Result};
 
-/// Attempts to catch up with writers before the write lock is taken. Each may cost a level-0 file;
-/// one leaves so little for the time of the lock that more do not pay.
-const OPEN_ROUNDS: u32 = 1;
+/// Attempts to catch up with writers before the write lock is taken. Each may cost a level-0 file, so
+/// there is one only, unless it took long: what was written meanwhile is what is left for the time of the
+/// lock.
+const OPEN_ROUNDS: u32 = 4;
+const SHORT_ROUND: Duration = Duration::from_millis(20);
 /// A busy writer lets go of the write lock between its transactions: it is asked for again after
 /// this pause, so often. Nobody waits for us meanwhile.
 const LOCK_PAUSE: Duration = Duration::from_micros(100);
@@ -56,9 +58,10 @@ impl Capture {
         self.passive(&mut report)?;
         if !self.try_rest(&mut report)? && effort != Effort::Open {
             for _ in 0..OPEN_ROUNDS {
+                let began = Instant::now();
                 self.catch_up(&mut report)?;
                 self.passive(&mut report)?;
-                if self.try_rest(&mut report)? {
+                if self.try_rest(&mut report)? || began.elapsed() < SHORT_ROUND {
                     break;
                 }
             }
