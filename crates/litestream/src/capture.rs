@@ -16,7 +16,7 @@ mod ltx_sink;
 mod pin;
 mod record;
 mod recovery;
-mod shared;
+pub(crate) mod shared;
 mod sink;
 mod start;
 

@@ -165,6 +165,9 @@ pub enum Error {
         /// SQLite's first complaint.
         reason: String,
     },
+    /// A copy cannot be kept current.
+    #[error(transparent)]
+    Follow(#[from] crate::follow::FollowError),
     /// A setting has a value that cannot be.
     #[error("{0}")]
     Setting(String),
@@ -274,6 +277,7 @@ impl Error {
             | Self::NonContiguous { .. } => ErrorKind::Corrupt,
             Self::NotWal { .. } | Self::Setting(_) => ErrorKind::Invalid,
             Self::Replaced { .. } | Self::OutputExists { .. } => ErrorKind::Conflict,
+            Self::Follow(error) => error.kind(),
             Self::WalIndex { .. } => ErrorKind::Busy,
             Self::Storage(error) => storage_kind(error),
             Self::TxNotAvailable | Self::DatabaseNotFound { .. } | Self::LtxMissing { .. } => {
@@ -295,6 +299,7 @@ impl Error {
                 "local state is incomplete; nothing in the replica was changed. The replica \
                  catches up with a new snapshot",
             ),
+            Self::Follow(error) => error.hint(),
             Self::Plan(source) | Self::Context { source, .. } => source.hint(),
             _ => match self.kind() {
                 ErrorKind::DiskFull => {

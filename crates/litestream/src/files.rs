@@ -103,6 +103,11 @@ impl Files {
         Self { steps }
     }
 
+    /// Announces a step that the caller does itself.
+    pub(crate) fn before(&self, step: FileStep, path: &Path) -> io::Result<()> {
+        self.steps.before(step, path)
+    }
+
     /// Creates a folder and its missing parents and makes their names durable.
     pub(crate) fn create_directory(&self, path: &Path, ownership: &Ownership) -> Result<()> {
         if path.is_dir() {

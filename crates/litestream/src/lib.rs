@@ -17,6 +17,7 @@ mod compact;
 mod database;
 mod error;
 mod files;
+mod follow;
 mod heartbeat;
 mod local;
 mod metrics;
@@ -33,6 +34,10 @@ pub use clock::{Clock, SystemClock};
 pub use database::{Database, Synced};
 pub use error::{Error, ErrorKind, Result};
 pub use files::{AllSteps, FileStep, FileSteps, Ownership};
+pub use follow::{
+    Follow, FollowCause, FollowError, FollowOptions, FollowStart, FollowState, FollowStatus,
+    FollowStep,
+};
 pub use heartbeat::{Heartbeat, HeartbeatSettings};
 pub use local::default_meta_path;
 pub use metrics::{CheckpointCounts, MetricsSnapshot};

@@ -6,15 +6,17 @@
 //! error nothing is left behind.
 
 mod apply;
-mod fetch;
+pub(crate) mod fetch;
+pub(crate) mod image;
 mod integrity;
 mod plan;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use litestream_storage::ObjectStore;
+use litestream_storage::{Key, ObjectStore};
 use ltx::{Level, Timestamp, Txid};
+use tokio_util::sync::CancellationToken;
 
 pub use self::integrity::IntegrityCheck;
 pub use self::plan::{RestorePlan, Target, plan};
@@ -83,11 +85,23 @@ impl Source {
 
     /// Files of one level in the order of their names.
     pub async fn list_level(&self, level: Level) -> Result<Vec<RemoteFile>> {
+        self.list_from(level, None).await
+    }
+
+    /// As [`Source::list_level`], only the files that begin at `first` or behind.
+    pub(crate) async fn list_from(
+        &self,
+        level: Level,
+        first: Option<Txid>,
+    ) -> Result<Vec<RemoteFile>> {
         use futures_util::TryStreamExt;
         let prefix = self.layout.level_prefix(level);
-        let mut listing = self
-            .store
-            .list(prefix, litestream_storage::ListOptions::default());
+        // A bare number sorts before every name that begins with it.
+        let options = litestream_storage::ListOptions {
+            start_after: first.map(|txid| Key::new(format!("{prefix}{txid}"))),
+            ..Default::default()
+        };
+        let mut listing = self.store.list(prefix, options);
         let mut files = Vec::new();
         while let Some(meta) = listing.try_next().await? {
             files.extend(self.layout.parse(&meta));
@@ -140,6 +154,16 @@ pub async fn restore_plan(
     plan: &RestorePlan,
     options: RestoreOptions,
 ) -> Result<Restored> {
+    restore_finished(source, plan, options, None).await
+}
+
+/// As [`restore_plan`]; `finish` sees the complete image before it gets its name.
+pub(crate) async fn restore_finished(
+    source: &Source,
+    plan: &RestorePlan,
+    options: RestoreOptions,
+    finish: Option<apply::Finish>,
+) -> Result<Restored> {
     if !options.replace {
         let present = std::iter::once(options.output.clone()).chain(sidecars(&options.output));
         for path in present {
@@ -154,22 +178,38 @@ pub async fn restore_plan(
     plan.check_sizes()?;
     let files = Files::new(Arc::clone(&options.steps));
     files.create_directory(parent_of(&options.output), &options.ownership)?;
-    let fetched = fetch::start(source, plan, options.parallelism);
+    let fetched = fetch::start(
+        source,
+        plan.files(),
+        options.parallelism,
+        CancellationToken::new(),
+    );
     let output = options.output.clone();
     let (txid, count) = (plan.txid(), plan.files().len());
-    let applied = tokio::task::spawn_blocking(move || apply::apply(fetched, &files, &options));
-    let size = applied
-        .await
-        .map_err(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Error::Closing { what: "restore" },
-        })??;
+    let size = blocking("restore", move || {
+        apply::apply(fetched, &files, &options, finish)
+    })
+    .await?;
     tracing::debug!(output = %output.display(), %txid, size, "restored");
     Ok(Restored {
         txid,
         size,
         files: count,
     })
+}
+
+/// Runs work that blocks on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static, E: From<Error> + Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::Closing { what }.into()),
+        },
+    }
 }
 
 /// The files beside a database that SQLite may create.

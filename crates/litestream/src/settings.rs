@@ -45,6 +45,10 @@ pub mod defaults {
     ];
     /// Files fetched at the same time by a restore.
     pub const RESTORE_PARALLELISM: usize = 8;
+    /// Time between looks of a follower at its replica.
+    pub const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+    /// How long an apply of a follower waits for readers of the copy.
+    pub const FOLLOW_READER_WAIT: Duration = Duration::from_secs(1);
 }
 
 /// Settings of one database.

@@ -35,12 +35,12 @@ const UNLOCK_SHARED: c_int = ffi::SQLITE_SHM_UNLOCK | ffi::SQLITE_SHM_SHARED;
 const LOCK_EXCLUSIVE: c_int = ffi::SQLITE_SHM_LOCK | ffi::SQLITE_SHM_EXCLUSIVE;
 const UNLOCK_EXCLUSIVE: c_int = ffi::SQLITE_SHM_UNLOCK | ffi::SQLITE_SHM_EXCLUSIVE;
 
-fn error(code: c_int) -> rusqlite::Error {
+pub(crate) fn error(code: c_int) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
 }
 
 /// The file object of the main database and its methods.
-fn main_file(
+pub(crate) fn main_file(
     connection: &rusqlite::Connection,
 ) -> Result<(*mut ffi::sqlite3_file, &ffi::sqlite3_io_methods), rusqlite::Error> {
     let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
@@ -171,7 +171,7 @@ fn change_slot(connection: &rusqlite::Connection, slot: u8, change: c_int) -> Re
 }
 
 /// Size in bytes of the database file.
-pub(super) fn database_size(connection: &rusqlite::Connection) -> Result<u64, rusqlite::Error> {
+pub(crate) fn database_size(connection: &rusqlite::Connection) -> Result<u64, rusqlite::Error> {
     let (file, methods) = main_file(connection)?;
     let size_of = methods.xFileSize.ok_or_else(|| error(ffi::SQLITE_MISUSE))?;
     let mut size: ffi::sqlite3_int64 = 0;
@@ -185,7 +185,7 @@ pub(super) fn database_size(connection: &rusqlite::Connection) -> Result<u64, ru
 }
 
 /// Reads from the database file; fewer bytes than asked for mean its end.
-pub(super) fn read_database(
+pub(crate) fn read_database(
     connection: &rusqlite::Connection,
     buffer: &mut [u8],
     offset: u64,

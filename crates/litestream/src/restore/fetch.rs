@@ -10,18 +10,18 @@ use bytes::{Buf, Bytes};
 use futures_util::stream::{self, StreamExt};
 use litestream_storage::ByteRange;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::Source;
-use super::plan::RestorePlan;
 use crate::bridge::ChunkReader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::replica::RemoteFile;
 
 /// Files up to this size are fetched ahead: with the default parallelism 4 MiB in all.
 const SMALL: u64 = 512 << 10;
 
 /// A file whose bytes are there, or are coming.
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     pub(super) file: RemoteFile,
     /// What messages call it.
     pub(super) name: String,
@@ -29,7 +29,7 @@ pub(super) struct Fetched {
 }
 
 /// The bytes of a file.
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     Whole(bytes::buf::Reader<Bytes>),
     Stream(Box<ChunkReader>),
 }
@@ -43,23 +43,54 @@ impl Read for Incoming {
     }
 }
 
-/// The files in the order in which they are applied; ends early when the receiver is dropped.
-pub(super) type Files = mpsc::Receiver<Result<Fetched>>;
+/// A file of a plan could not be had, or is not what it must be.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// Which one; `None` when it is not about a file.
+    pub(crate) file: Option<RemoteFile>,
+    pub(crate) error: Error,
+}
 
-/// Starts fetching.
-pub(super) fn start(source: &Source, plan: &RestorePlan, parallelism: usize) -> Files {
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { file: None, error }
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+/// The files in the order in which they are applied; ends early when the receiver is dropped.
+pub(crate) type Files = mpsc::Receiver<Result<Fetched, Failed>>;
+
+/// Starts fetching; cancelling `stop` ends it early.
+pub(crate) fn start(
+    source: &Source,
+    oldest_first: &[RemoteFile],
+    parallelism: usize,
+    stop: CancellationToken,
+) -> Files {
     let parallelism = parallelism.max(1);
     let (sender, receiver) = mpsc::channel(1);
     let source = Arc::new(source.clone());
-    let files: Vec<RemoteFile> = plan.files().iter().rev().copied().collect();
+    let files: Vec<RemoteFile> = oldest_first.iter().rev().copied().collect();
     tokio::spawn(async move {
         let mut fetched = stream::iter(files)
             .map(|file| {
                 let source = Arc::clone(&source);
-                async move { fetch(&source, file).await }
+                async move {
+                    let failed = |error| Failed {
+                        file: Some(file),
+                        error,
+                    };
+                    fetch(&source, file).await.map_err(failed)
+                }
             })
             .buffered(parallelism);
-        while let Some(file) = fetched.next().await {
+        while let Some(Some(file)) = stop.run_until_cancelled(fetched.next()).await {
             let failed = file.is_err();
             if sender.send(file).await.is_err() || failed {
                 return;
@@ -79,4 +110,13 @@ async fn fetch(source: &Source, file: RemoteFile) -> Result<Fetched> {
         Incoming::Stream(Box::new(ChunkReader::spawn(object.body)))
     };
     Ok(Fetched { file, name, bytes })
+}
+
+/// What is applied is one file of the plan.
+impl std::fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetched")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
 }
