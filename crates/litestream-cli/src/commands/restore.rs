@@ -1,5 +1,6 @@
 //! `restore`: a database from its replica, once or kept current.
 
+mod follow;
 mod output;
 mod run;
 
@@ -83,6 +84,7 @@ const FOLLOW: Flag = Flag {
     value: "",
     doc: &[
         "Keeps the restored database current until stopped. Others may only read it.",
+        "Resumes when the database and its -txid file are there.",
         "Not together with -txid or -timestamp.",
     ],
 };
@@ -192,12 +194,25 @@ pub enum RestoreError {
     /// The replica holds nothing of that time.
     #[error("timestamp does not exist")]
     NoSuchTime,
-    /// `-f` needs what this program does not have.
-    #[error("follow mode is not available in this build")]
-    FollowNotAvailable,
     /// The restore failed.
-    #[error("{0}")]
+    #[error("{}", explained(.0))]
     Engine(litestream::Error),
+}
+
+/// The error, and what to do about it when that is for the user to decide.
+fn explained(error: &litestream::Error) -> String {
+    let hint = match error {
+        litestream::Error::Context { source, .. } => explained_hint(source),
+        error => explained_hint(error),
+    };
+    hint.map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
+}
+
+fn explained_hint(error: &litestream::Error) -> Option<&'static str> {
+    match error {
+        litestream::Error::Follow(error) => error.hint(),
+        _ => None,
+    }
 }
 
 impl From<litestream::Error> for RestoreError {

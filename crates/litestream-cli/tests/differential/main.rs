@@ -7,6 +7,7 @@
 //! The reference is never told to sync while it may initialise or checkpoint: it ties its long
 //! read transaction to the request then, and loses commits when the request is over.
 
+mod following;
 mod judge;
 #[path = "../shared/place.rs"]
 mod place;

@@ -45,11 +45,14 @@ async fn run(options: &RestoreOptions, out: &mut dyn Write) -> Result<(), Restor
             Target::Before(time)
         }
     };
+    if let RestoreMode::Follow { interval } = options.mode {
+        let kind = source.kind();
+        super::follow::follow(options, interval, source).await?;
+        return print_result(options, kind, String::new(), started, out);
+    }
     let plan = source.plan(target).await?;
-    match options.mode {
-        RestoreMode::DryRun => return print_plan(options, &source, &plan, out),
-        RestoreMode::Follow { .. } => return Err(RestoreError::FollowNotAvailable),
-        RestoreMode::Write => {}
+    if options.mode == RestoreMode::DryRun {
+        return print_plan(options, &source, &plan, out);
     }
     let settings = litestream::RestoreOptions {
         target,
@@ -65,12 +68,24 @@ async fn run(options: &RestoreOptions, out: &mut dyn Write) -> Result<(), Restor
             "post-restore integrity check passed"
         );
     }
+    let txid = restored.txid.to_string();
+    print_result(options, source.kind(), txid, started, out)
+}
+
+/// Prints the result if it is asked for; the transaction of a copy that was followed is empty.
+fn print_result(
+    options: &RestoreOptions,
+    kind: &str,
+    txid: String,
+    started: Instant,
+    out: &mut dyn Write,
+) -> Result<(), RestoreError> {
     if options.json {
         let elapsed = i128::try_from(started.elapsed().as_millis()).unwrap_or(i128::MAX);
         Json::Object(vec![
             ("db_path", Json::text(options.output.to_string_lossy())),
-            ("replica", Json::text(source.kind())),
-            ("txid", Json::text(restored.txid.to_string())),
+            ("replica", Json::text(kind)),
+            ("txid", Json::text(txid)),
             ("duration_ms", Json::int(elapsed)),
             (
                 "integrity_check",
@@ -119,7 +134,7 @@ async fn check_bounds(source: &Source, time: Timestamp) -> Result<(), RestoreErr
     }
 }
 
-fn check_of(check: IntegrityCheck) -> litestream::IntegrityCheck {
+pub(super) fn check_of(check: IntegrityCheck) -> litestream::IntegrityCheck {
     match check {
         IntegrityCheck::None => litestream::IntegrityCheck::None,
         IntegrityCheck::Quick => litestream::IntegrityCheck::Quick,
