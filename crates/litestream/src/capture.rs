@@ -52,6 +52,15 @@ pub(crate) struct CaptureSettings {
     pub(crate) max_wal_bytes: u64,
 }
 
+/// What a file that continues a lost history has to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What differs from the state it follows, when that is known.
+    Difference,
+    /// Every page: the state it follows is of another history.
+    Whole,
+}
+
 /// What one step did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Step {
@@ -121,12 +130,37 @@ impl Capture {
         index.header.max_frame > self.tail.frames_of(index.header.salts)
     }
 
-    /// The next file will be a base image with a TXID above `floor`.
-    pub(crate) fn demand_base(&mut self, reason: &'static str, floor: Option<Txid>) {
+    /// The next file will have a TXID above `floor` and stand on nothing that was captured before.
+    pub(crate) fn demand_base(
+        &mut self,
+        reason: &'static str,
+        floor: Option<Txid>,
+        extent: Extent,
+    ) {
         self.rebase = Some(reason);
         if let Some(floor) = floor {
             self.ltx.raise_floor(floor);
         }
+        if extent == Extent::Whole {
+            self.ltx.demand_whole();
+        }
+    }
+
+    /// The state whose page checksums would spare the next file the unchanged pages, if they are
+    /// not at hand.
+    pub(crate) fn lacks_sums(&self) -> Option<Txid> {
+        self.rebase?;
+        self.ltx.lacks_sums(self.page_size)
+    }
+
+    /// Page checksums of the state that the next file follows have been read from a replica.
+    pub(crate) fn has_read_sums(&mut self) {
+        self.ltx.read_floor();
+    }
+
+    /// Bytes of level-0 files written since the last call.
+    pub(crate) fn take_written(&mut self) -> u64 {
+        self.ltx.take_written()
     }
 
     /// Captures up to one file's worth, and moves the pinned reader forward once nothing that it
@@ -140,10 +174,10 @@ impl Capture {
             return Ok(step);
         }
         let index = self.pin.begin_next()?;
+        let was_lost = self.rebase.is_some();
         let step = if let Some(reason) = self.rebase {
-            self.take_base(&index, reason)?;
             Step {
-                wrote: true,
+                wrote: self.take_base(&index, reason)?,
                 wal_bytes: 0,
                 limited: false,
             }
@@ -153,7 +187,7 @@ impl Capture {
         if !self.is_behind(&index) && self.rebase.is_none() {
             self.pin.hand_over();
         }
-        if step.wrote {
+        if step.wrote || was_lost {
             self.write_record();
         }
         Ok(step)

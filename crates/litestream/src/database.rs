@@ -6,6 +6,7 @@
 mod behind;
 mod cycle;
 mod driver;
+mod learn;
 mod lookout;
 mod maintain;
 mod observe;
@@ -67,6 +68,10 @@ pub(crate) struct Inner {
     signals: Arc<Signals>,
     capture: Mutex<Option<Capture>>,
     position: watch::Sender<Option<Txid>>,
+    /// What the next capture has to be told.
+    demanded: Mutex<Option<cycle::Demand>>,
+    /// The state of which page checksums were last looked for in the replicas.
+    learned: Mutex<Option<Txid>>,
     metrics: DatabaseMetrics,
     health: Mutex<Health>,
     progress: Mutex<Progress>,
@@ -133,6 +138,8 @@ impl Database {
                 signals: Arc::default(),
                 capture: Mutex::new(None),
                 position: watch::Sender::new(None),
+                demanded: Mutex::default(),
+                learned: Mutex::default(),
                 metrics: DatabaseMetrics::default(),
                 health: Mutex::default(),
                 progress: Mutex::default(),
@@ -240,14 +247,22 @@ impl Database {
     ///
     /// # Durability
     /// When this returns, everything committed before the call survives the loss of this machine.
+    ///
+    /// # Errors
+    /// Those of all replicas that failed; the others have everything all the same.
     pub async fn sync_and_wait(&self) -> Result<Synced> {
         let mut synced = self.sync().await?;
         let Some(txid) = synced.txid else {
             return Err(Error::NoPosition);
         };
-        for replica in &self.inner.replicas {
-            uploader::upload_up_to(&self.inner, replica, txid).await?;
-        }
+        // All at once, and all of them: one that fails must not keep the others from it.
+        let uploads = self
+            .inner
+            .replicas
+            .iter()
+            .map(|replica| uploader::upload_up_to(&self.inner, replica, txid));
+        let results = futures_util::future::join_all(uploads).await;
+        Error::all(results.into_iter().filter_map(Result::err).collect())?;
         // A replica that was ahead has moved the database on.
         synced.txid = self.txid();
         synced.replicated = self.replicated();

@@ -198,6 +198,28 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Somebody else writes to the replica: this process has stopped writing to it, so that the two
+    /// histories do not get mixed.
+    #[error(
+        "{kind} replica: another writer has put transaction {txid} there ({key}); stopped writing to it"
+    )]
+    ForeignWriter {
+        /// Type of the replica.
+        kind: &'static str,
+        /// The first transaction that is not ours.
+        txid: Txid,
+        /// The object that shows it.
+        key: String,
+    },
+    /// Another process replicates the same database.
+    #[error("database is replicated by another process: {} is locked", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// Several replicas failed, each for a reason of its own.
+    #[error("{}", several(.0))]
+    Several(Vec<Error>),
     /// The deadline passed.
     #[error("{what}: timed out after {seconds:.1} s")]
     Timeout {
@@ -254,6 +276,15 @@ impl Error {
         }
     }
 
+    /// One error for all that failed; nothing for none.
+    pub(crate) fn all(mut errors: Vec<Self>) -> Result<()> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Self::Several(errors)),
+        }
+    }
+
     /// Wraps the error in what was being done.
     #[must_use]
     pub fn context(self, context: impl Into<String>) -> Self {
@@ -276,8 +307,12 @@ impl Error {
             | Self::Integrity { .. }
             | Self::NonContiguous { .. } => ErrorKind::Corrupt,
             Self::NotWal { .. } | Self::Setting(_) => ErrorKind::Invalid,
-            Self::Replaced { .. } | Self::OutputExists { .. } => ErrorKind::Conflict,
             Self::Follow(error) => error.kind(),
+            Self::Replaced { .. }
+            | Self::OutputExists { .. }
+            | Self::ForeignWriter { .. }
+            | Self::Locked { .. } => ErrorKind::Conflict,
+            Self::Several(errors) => errors.first().map_or(ErrorKind::Io, Error::kind),
             Self::WalIndex { .. } => ErrorKind::Busy,
             Self::Storage(error) => storage_kind(error),
             Self::TxNotAvailable | Self::DatabaseNotFound { .. } | Self::LtxMissing { .. } => {
@@ -300,6 +335,12 @@ impl Error {
                  catches up with a new snapshot",
             ),
             Self::Follow(error) => error.hint(),
+            Self::ForeignWriter { .. } => Some(
+                "give each database a replica path of its own, stop the other writer, and start \
+                 this one again",
+            ),
+            Self::Locked { .. } => Some("stop the other process, or this one"),
+            Self::Several(errors) => errors.iter().find_map(Error::hint),
             Self::Plan(source) | Self::Context { source, .. } => source.hint(),
             _ => match self.kind() {
                 ErrorKind::DiskFull => {
@@ -310,6 +351,11 @@ impl Error {
             },
         }
     }
+}
+
+fn several(errors: &[Error]) -> String {
+    let texts: Vec<String> = errors.iter().map(Error::to_string).collect();
+    texts.join("; ")
 }
 
 fn io_kind(error: &io::Error) -> ErrorKind {

@@ -274,7 +274,7 @@ fn directory_builder(_ownership: &Ownership) -> fs::DirBuilder {
 
 fn open_options(ownership: &Ownership) -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.read(true).write(true).create(true).truncate(true);
     #[cfg(unix)]
     if let Some(mode) = ownership.file_mode {
         use std::os::unix::fs::OpenOptionsExt;

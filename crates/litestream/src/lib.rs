@@ -21,6 +21,7 @@ mod follow;
 mod heartbeat;
 mod local;
 mod metrics;
+mod page_sums;
 mod pool;
 mod replica;
 mod restore;

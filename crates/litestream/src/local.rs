@@ -6,17 +6,29 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ltx::{FileName, Txid, TxidRange};
+use ltx::{FileName, PageSize, Txid, TxidRange};
 
 use crate::error::{Error, Result};
 use crate::files::{Files, Ownership, Staged};
+use crate::page_sums::{Head, PageSums, SumsWriter};
 
 /// Folder of the local state of one database.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalDir {
     root: PathBuf,
     files: Files,
+    /// One at a time moves the page checksums or removes files under them.
+    folding: Arc<Mutex<()>>,
+}
+
+/// Header, trailer and size of a level-0 file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) header: ltx::Header,
+    pub(crate) trailer: [u8; ltx::TRAILER_SIZE],
+    pub(crate) size: u64,
 }
 
 /// The default meta directory of a database: `.NAME-litestream` beside it.
@@ -29,7 +41,11 @@ pub fn default_meta_path(database: &Path) -> PathBuf {
 
 impl LocalDir {
     pub(crate) fn new(root: PathBuf, files: Files) -> Self {
-        Self { root, files }
+        Self {
+            root,
+            files,
+            folding: Arc::default(),
+        }
     }
 
     pub(crate) fn files(&self) -> &Files {
@@ -88,15 +104,175 @@ impl LocalDir {
         remove_temporary_in(&self.root, &self.files)
     }
 
-    /// Removes level-0 files older than `first`; the caller keeps the newest.
+    /// Removes level-0 files older than `first`; the caller keeps the newest. The page checksums are
+    /// moved past them before.
     pub(crate) fn remove_before(&self, first: Txid) -> Result<usize> {
-        let mut removed = 0;
-        for txid in self.list()?.into_iter().take_while(|txid| *txid < first) {
-            self.files.remove(&self.file(txid))?;
-            removed += 1;
+        let _one = self.fold_lock();
+        let gone: Vec<Txid> = self
+            .list()?
+            .into_iter()
+            .take_while(|txid| *txid < first)
+            .collect();
+        if !gone.is_empty() {
+            self.fold(first, false);
         }
-        Ok(removed)
+        for txid in &gone {
+            self.files.remove(&self.file(*txid))?;
+        }
+        Ok(gone.len())
     }
+
+    /// Bytes of all level-0 files.
+    pub(crate) fn size(&self) -> Result<u64> {
+        let mut size = 0;
+        for txid in self.list()? {
+            size += self.file_size(txid);
+        }
+        Ok(size)
+    }
+
+    /// Bytes of one level-0 file, 0 when it is not there.
+    pub(crate) fn file_size(&self, txid: Txid) -> u64 {
+        fs::metadata(self.file(txid)).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Header, trailer and size of a level-0 file; `None` when it is not there.
+    pub(crate) fn ends(&self, txid: Txid) -> Result<Option<Ends>> {
+        read_ends(&self.file(txid))
+    }
+
+    /// Path of the page checksums.
+    fn sums_path(&self) -> PathBuf {
+        self.root.join("pages")
+    }
+
+    fn fold_lock(&self) -> MutexGuard<'_, ()> {
+        self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts page checksums from scratch.
+    pub(crate) fn write_sums(&self, ownership: &Ownership) -> Result<SumsWriter> {
+        self.files.create_directory(&self.root, ownership)?;
+        SumsWriter::create(&self.files, &self.sums_path(), ownership)
+    }
+
+    /// Whether page checksums of the state after `txid` are likely to be had by [`Self::sums`].
+    pub(crate) fn has_sums(&self, txid: Txid, page_size: PageSize) -> bool {
+        match PageSums::open(&self.files, &self.sums_path()) {
+            Ok(Some(sums)) => {
+                let head = *sums.head();
+                head.page_size == page_size
+                    && (head.txid == txid || (head.txid < txid && self.is_anchored(&head)))
+            }
+            _ => false,
+        }
+    }
+
+    /// The page checksums of the state after `txid`, moved on as far as need be. `read_from_replica`
+    /// also takes those that stand for a state of which there is no file here.
+    pub(crate) fn sums(&self, txid: Txid, read_from_replica: bool) -> Option<PageSums> {
+        let _one = self.fold_lock();
+        self.fold(txid, read_from_replica)
+            .filter(|sums| sums.head().txid == txid)
+    }
+
+    /// Moves page checksums that were read from a replica past the file that was built on them: from
+    /// then on they stand on a file of ours.
+    pub(crate) fn anchor(&self, sums: PageSums, txid: Txid) {
+        let _one = self.fold_lock();
+        self.fold_onto(sums, txid);
+    }
+
+    /// Forgets the page checksums: the next base image or snapshot writes new ones.
+    pub(crate) fn drop_sums(&self) {
+        let path = self.sums_path();
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove page checksums");
+        }
+    }
+
+    /// Whether the level-0 file that the checksums stand on is there, and is the one.
+    fn is_anchored(&self, head: &Head) -> bool {
+        let ends = self.ends(head.txid).ok().flatten();
+        ends.is_some_and(|ends| {
+            ltx::Trailer::decode(&ends.trailer).file_checksum == head.file_checksum
+        })
+    }
+
+    /// Moves the checksums to `txid`, or further if they are there already. What cannot be moved is
+    /// of no use any more, and removed.
+    fn fold(&self, txid: Txid, read_from_replica: bool) -> Option<PageSums> {
+        let sums = match PageSums::open(&self.files, &self.sums_path()) {
+            Ok(sums) => sums?,
+            Err(error) => {
+                self.give_up_sums(&error);
+                return None;
+            }
+        };
+        let head = *sums.head();
+        let is_read = head.file_checksum == 0 && head.txid == txid && read_from_replica;
+        if !is_read && !self.is_anchored(&head) {
+            tracing::debug!(path = %self.sums_path().display(), txid = %head.txid,
+                "page checksums stand for a state that is not ours");
+            self.drop_sums();
+            return None;
+        }
+        if head.txid >= txid {
+            return Some(sums);
+        }
+        self.fold_onto(sums, txid)
+    }
+
+    fn fold_onto(&self, mut sums: PageSums, txid: Txid) -> Option<PageSums> {
+        let mut apply = || {
+            while sums.head().txid < txid {
+                let next = sums.head().txid.next();
+                sums.apply(&self.file(next), next)?;
+            }
+            sums.publish()
+        };
+        match apply() {
+            Ok(()) => Some(sums),
+            Err(error) => {
+                self.give_up_sums(&error);
+                None
+            }
+        }
+    }
+
+    fn give_up_sums(&self, error: &Error) {
+        tracing::info!(
+            path = %self.sums_path().display(), %error,
+            "page checksums are of no use any more"
+        );
+        self.drop_sums();
+    }
+}
+
+/// Header, trailer and size of an LTX file; `None` when it is not there.
+fn read_ends(path: &Path) -> Result<Option<Ends>> {
+    use std::io::{Read, Seek, SeekFrom};
+    let fail = |error| Error::io("read", path, error);
+    let mut file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(error)),
+    };
+    let mut header = [0; ltx::HEADER_SIZE];
+    let mut trailer = [0; ltx::TRAILER_SIZE];
+    file.read_exact(&mut header).map_err(fail)?;
+    file.seek(SeekFrom::End(-(ltx::TRAILER_SIZE as i64)))
+        .map_err(fail)?;
+    file.read_exact(&mut trailer).map_err(fail)?;
+    let size = file.stream_position().map_err(fail)?;
+    let header = ltx::Header::decode(&header).map_err(|error| Error::ltx("decode", path, error))?;
+    Ok(Some(Ends {
+        header,
+        trailer,
+        size,
+    }))
 }
 
 fn remove_temporary_in(folder: &Path, files: &Files) -> Result<()> {

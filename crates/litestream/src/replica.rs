@@ -3,6 +3,7 @@
 //! Invariant: the acknowledged transaction is only raised after the store has returned success for
 //! every file up to it.
 
+mod foreign;
 mod index;
 mod layout;
 mod upload;
@@ -13,6 +14,7 @@ use litestream_storage::{ByteRange, ObjectStore};
 use ltx::{Level, Txid, TxidRange};
 use tokio::sync::{Notify, watch};
 
+use self::foreign::ForeignWatch;
 pub use self::index::RemoteIndex;
 pub use self::layout::{Layout, RemoteFile};
 pub(crate) use self::upload::Need;
@@ -36,6 +38,8 @@ pub struct Replica {
     /// may go there, behind a snapshot.
     diverged: Mutex<Option<Txid>>,
     uploads: Mutex<Uploads>,
+    /// Whether we are the only writer.
+    watch: ForeignWatch,
     /// Asks the upload loop to start at once, without regard to the sync interval.
     pub(crate) hurry: Notify,
     /// One upload, compaction or deletion pass at a time.
@@ -54,6 +58,7 @@ impl Replica {
             acknowledged: watch::Sender::new(None),
             diverged: Mutex::new(None),
             uploads: Mutex::default(),
+            watch: ForeignWatch::default(),
             hurry: Notify::new(),
             work: tokio::sync::Mutex::new(()),
         }
@@ -127,6 +132,7 @@ impl Replica {
         self.forget_index();
         *self.diverged() = None;
         *self.uploads() = Uploads::default();
+        self.watch.reset();
         self.acknowledged.send_replace(None);
     }
 
@@ -136,6 +142,7 @@ impl Replica {
             return Ok(());
         }
         let index = RemoteIndex::load(&*self.store, self.layout, false).await?;
+        self.watch.listed();
         *self.known_index() = Some(index);
         Ok(())
     }

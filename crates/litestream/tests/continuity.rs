@@ -10,6 +10,8 @@
 mod bed;
 #[path = "continuity/damage.rs"]
 mod damage;
+#[path = "continuity/difference.rs"]
+mod difference;
 #[path = "continuity/replicas.rs"]
 mod replicas;
 #[path = "continuity/restarts.rs"]

@@ -12,8 +12,10 @@ use super::sink::{BaseImage, Pages, Sink};
 use crate::error::{Error, Result};
 
 impl Capture {
-    /// Writes a base image of the state that `index` tells; from there on capture is incremental.
-    pub(super) fn take_base(&mut self, index: &WalIndex, reason: &'static str) -> Result<()> {
+    /// Goes on from the state that `index` tells, whatever happened before; from there on capture is
+    /// incremental. Says whether a file was written: not if nothing changed since the newest one.
+    pub(super) fn take_base(&mut self, index: &WalIndex, reason: &'static str) -> Result<bool> {
+        let before = self.position();
         let (wal, tail) = self.state_at(index)?;
         let mut map = PageMap::new();
         if let (Some(wal), Tail::At(end)) = (&wal, tail)
@@ -46,7 +48,7 @@ impl Capture {
         self.ltx.base(&image, reason)?;
         self.tail = tail;
         self.rebase = None;
-        Ok(())
+        Ok(self.position() != before)
     }
 
     /// The open WAL and the position at its end.

@@ -2,6 +2,9 @@
 //!
 //! Invariant: the position is the newest file that is durable under its final name, and every file
 //! holds all pages by which the database grew.
+//!
+//! Where continuity is lost, [`LtxSink::base`] decides how the history goes on: with the pages that
+//! differ from the newest state, when their checksums are at hand, else with the whole database.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -14,6 +17,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::files::Ownership;
 use crate::local::LocalDir;
+use crate::page_sums::{Head, PageSums, SumsWriter};
 
 /// Database pages read at once for a base image: 1 MiB.
 const READ_AHEAD: usize = 1 << 20;
@@ -41,8 +45,12 @@ pub(crate) struct LtxSink {
     floor: Option<Txid>,
     page: Vec<u8>,
     chunk: Vec<u8>,
-    /// Bytes of the files written so far.
+    /// Bytes of the files written since this was last asked for.
     written: u64,
+    /// The next base image must hold every page: it follows on another history.
+    whole: bool,
+    /// Page checksums of the state after the floor were read from a replica.
+    has_read_floor: bool,
 }
 
 impl LtxSink {
@@ -61,7 +69,36 @@ impl LtxSink {
             page: Vec::new(),
             chunk: Vec::new(),
             written: 0,
+            whole: false,
+            has_read_floor: false,
         }
+    }
+
+    /// Bytes of the files written since the last call.
+    pub(crate) fn take_written(&mut self) -> u64 {
+        std::mem::take(&mut self.written)
+    }
+
+    /// The next base image must hold every page, whatever is known of the state before.
+    pub(crate) fn demand_whole(&mut self) {
+        self.whole = true;
+    }
+
+    /// The page checksums in the meta directory may be of the floor's state.
+    pub(crate) fn read_floor(&mut self) {
+        self.has_read_floor = true;
+    }
+
+    /// The state whose page checksums would spare a base image the unchanged pages, if they are not
+    /// at hand.
+    pub(crate) fn lacks_sums(&self, page_size: PageSize) -> Option<Txid> {
+        let before = self.newest()?;
+        (!self.whole && !self.local.has_sums(before, page_size)).then_some(before)
+    }
+
+    /// The transaction that the next one follows.
+    fn newest(&self) -> Option<Txid> {
+        self.position.map(|position| position.txid).max(self.floor)
     }
 
     /// Mode and owner of what is written.
@@ -85,7 +122,7 @@ impl LtxSink {
     }
 
     fn next_txid(&self) -> Result<Txid> {
-        match self.position.map(|position| position.txid).max(self.floor) {
+        match self.newest() {
             None => Ok(Txid::FIRST),
             Some(newest) => newest
                 .get()
@@ -118,13 +155,37 @@ impl LtxSink {
         encode: impl FnOnce(&mut StagedEncoder, &mut Vec<u8>, &mut Vec<u8>) -> Result<()>,
         confirm: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        let txid = header.max_txid;
-        let path = self.local.file(txid);
-        let fail = |error| Error::ltx("write", &path, error);
-        let staged = self.local.stage(txid, &self.ownership)?;
-        let mut encoder = Encoder::new(staged, header).map_err(fail)?;
-        encode(&mut encoder, &mut self.page, &mut self.chunk)?;
-        let (mut staged, written) = encoder.finish().map_err(fail)?;
+        let (mut encoder, mut page, mut chunk) = self.begin(header)?;
+        encode(&mut encoder, &mut page, &mut chunk)?;
+        self.page = page;
+        self.chunk = chunk;
+        self.end(header, encoder, confirm)
+    }
+
+    /// Starts a file; gives the buffers for its pages too.
+    fn begin(&mut self, header: Header) -> Result<(StagedEncoder, Vec<u8>, Vec<u8>)> {
+        let path = self.local.file(header.max_txid);
+        let staged = self.local.stage(header.max_txid, &self.ownership)?;
+        let encoder =
+            Encoder::new(staged, header).map_err(|error| Error::ltx("write", &path, error))?;
+        let buffers = (
+            std::mem::take(&mut self.page),
+            std::mem::take(&mut self.chunk),
+        );
+        Ok((encoder, buffers.0, buffers.1))
+    }
+
+    /// Ends a file that was begun, and makes it durable.
+    fn end(
+        &mut self,
+        header: Header,
+        encoder: StagedEncoder,
+        confirm: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let path = self.local.file(header.max_txid);
+        let (mut staged, written) = encoder
+            .finish()
+            .map_err(|error| Error::ltx("write", &path, error))?;
         staged
             .flush()
             .map_err(|error| Error::io("write", &path, error))?;
@@ -132,7 +193,7 @@ impl LtxSink {
         staged.commit()?;
         self.written += written.size;
         self.position = Some(Position {
-            txid,
+            txid: header.max_txid,
             file_checksum: written.trailer.file_checksum,
             commit: header.commit,
             timestamp: header.timestamp,
@@ -187,22 +248,144 @@ impl Sink for LtxSink {
 
     fn base(&mut self, image: &BaseImage<'_>, reason: &str) -> Result<()> {
         let page_size = image.pages.page_size();
+        let at_hand = self.newest().filter(|_| !self.whole).and_then(|before| {
+            let is_floor = self.has_read_floor && self.floor == Some(before);
+            let sums = self.local.sums(before, is_floor)?;
+            (sums.head().page_size == page_size).then_some(sums)
+        });
+        match at_hand {
+            Some(sums) => self.difference(image, sums, reason)?,
+            None => self.image(image, reason)?,
+        }
+        self.whole = false;
+        self.has_read_floor = false;
+        Ok(())
+    }
+}
+
+impl LtxSink {
+    fn base_header(&self, image: &BaseImage<'_>) -> Result<Header> {
+        let page_size = image.pages.page_size();
         let range = WalRange {
             offset: WAL_HEADER_SIZE,
             size: frames_end(page_size.get(), image.frames) - WAL_HEADER_SIZE,
             salts: image.salts,
         };
-        let header = self.header(page_size, image.commit, &range)?;
+        self.header(page_size, image.commit, &range)
+    }
+
+    /// Writes the whole database, and the checksums of its pages on the way.
+    fn image(&mut self, image: &BaseImage<'_>, reason: &str) -> Result<()> {
+        let header = self.base_header(image)?;
         let path = self.local.file(header.max_txid);
+        if self.newest().is_some() {
+            tracing::info!(path = %path.display(), reason, "capturing the whole database");
+        }
         tracing::debug!(txid = %header.max_txid, snap = true, reason, "sync");
+        let mut sums = self.start_sums();
         let encode = |encoder: &mut StagedEncoder, page: &mut Vec<u8>, chunk: &mut Vec<u8>| {
             encode_image(&image.pages, image.commit, page, chunk, |pgno, page| {
+                note(&mut sums, pgno, page);
                 encoder
                     .encode_page(pgno, page)
                     .map_err(|error| Error::ltx("write", &path, error))
             })
         };
-        self.write(header, encode, || image.confirm())
+        self.write(header, encode, || image.confirm())?;
+        self.finish_sums(sums, &header);
+        Ok(())
+    }
+
+    /// Writes the pages that are not as they were in the state that the next file follows. Without
+    /// any there is nothing to write, unless a transaction is asked for.
+    fn difference(&mut self, image: &BaseImage<'_>, sums: PageSums, reason: &str) -> Result<()> {
+        let header = self.base_header(image)?;
+        let path = self.local.file(header.max_txid);
+        let is_floor = self.position.map(|position| position.txid) != Some(sums.head().txid);
+        let is_resized = sums.head().commit != image.commit;
+        let mut sums = sums;
+        let mut changed = 0_u64;
+        let (mut encoder, mut page, mut chunk) = self.begin(header)?;
+        encode_image(
+            &image.pages,
+            image.commit,
+            &mut page,
+            &mut chunk,
+            |pgno, page| {
+                if sums.holds(pgno, page)? {
+                    return Ok(());
+                }
+                changed += 1;
+                encoder
+                    .encode_page(pgno, page)
+                    .map_err(|error| Error::ltx("write", &path, error))
+            },
+        )?;
+        if changed == 0 && !is_floor && !is_resized {
+            image.confirm()?;
+            tracing::info!(
+                path = %image.pages.database_path().display(), txid = %sums.head().txid, reason,
+                "every page is as it was captured"
+            );
+            return Ok(());
+        }
+        if changed == 0 {
+            // A file has pages. The first one goes in whatever it holds.
+            page.resize(header.page_size.bytes(), 0);
+            let first = Pgno::new(1).ok_or_else(|| Error::Setting("page 1".to_owned()))?;
+            if !image.pages.read_from_wal(first, &mut page)? {
+                image.pages.read_from_database(first, &mut page)?;
+            }
+            encoder
+                .encode_page(first, &page)
+                .map_err(|error| Error::ltx("write", &path, error))?;
+        }
+        self.end(header, encoder, || image.confirm())?;
+        self.page = page;
+        self.chunk = chunk;
+        tracing::info!(
+            path = %path.display(), pages = changed.max(1), of = image.commit, reason,
+            "capturing the pages that differ"
+        );
+        if is_floor {
+            self.local.anchor(sums, header.max_txid);
+        }
+        Ok(())
+    }
+
+    /// Page checksums are an aid: what fails here costs a base image one day, and nothing else.
+    fn start_sums(&self) -> Option<SumsWriter> {
+        self.local
+            .write_sums(&self.ownership)
+            .map_err(|error| tracing::debug!(%error, "page checksums"))
+            .ok()
+    }
+
+    fn finish_sums(&self, sums: Option<SumsWriter>, header: &Header) {
+        let head = Head {
+            page_size: header.page_size,
+            commit: header.commit,
+            txid: header.max_txid,
+            file_checksum: self.position.map_or(0, |position| position.file_checksum),
+        };
+        match sums.map(|sums| sums.finish(&head)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::debug!(%error, "page checksums");
+                self.local.drop_sums();
+            }
+            None => self.local.drop_sums(),
+        }
+    }
+}
+
+/// Notes the checksum of a page; the first failure ends it.
+fn note(sums: &mut Option<SumsWriter>, pgno: Pgno, page: &[u8]) {
+    if let Some(writer) = sums
+        && let Err(error) = writer.set(pgno, page)
+    {
+        tracing::debug!(%error, "page checksums");
+        *sums = None;
     }
 }
 

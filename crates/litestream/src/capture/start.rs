@@ -13,7 +13,7 @@ use super::ltx_sink::{LtxSink, Position};
 use super::pin::Pin;
 use super::record::{FileStamp, Record, boot_id};
 use super::recovery::{Evidence, Newest, Tail, Verdict};
-use super::{Capture, CaptureSettings};
+use super::{Capture, CaptureSettings, Extent};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Ownership;
@@ -101,7 +101,11 @@ impl Capture {
                     "newest local ltx file is damaged, taking a new base image"
                 );
                 self.local.files().remove(&path)?;
-                self.demand_base("newest local ltx file is damaged", Some(txid));
+                self.demand_base(
+                    "newest local ltx file is damaged",
+                    Some(txid),
+                    Extent::Difference,
+                );
                 return Ok(());
             }
             LocalState::Found { position, header } => (position, header),

@@ -80,6 +80,16 @@ impl Inner {
         if replica.with_index(|index| index.level_max(Level::RAW))? != Some(newest) {
             return Ok(());
         }
+        // What is here is of the same history at best. Of another one, neither its files nor what is
+        // known of its pages may come together with the one that is fetched.
+        let inner = Arc::clone(self);
+        self.shared
+            .pool
+            .run(move || {
+                inner.local.drop_sums();
+                inner.local.remove_before(newest)
+            })
+            .await?;
         self.fetch(replica, newest).await?;
         tracing::info!(
             system = "store", db = self.name, min_txid = %newest, max_txid = %newest,

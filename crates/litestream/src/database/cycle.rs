@@ -1,12 +1,12 @@
 //! One look at a database, on a pool thread: open it if need be, capture, checkpoint.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ltx::Txid;
 
 use super::Inner;
-use crate::capture::{Capture, CaptureSettings, CheckpointMode, Effort, Report, Step};
+use crate::capture::{Capture, CaptureSettings, CheckpointMode, Effort, Extent, Report, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Ownership;
 use crate::metrics::{add, nanoseconds, set};
@@ -33,6 +33,17 @@ pub(super) struct Cycle {
     pub(super) uncopied: bool,
     /// A level-0 file was written.
     pub(super) wrote: bool,
+    /// Continuity is lost, and the page checksums of this state would spare a base image.
+    pub(super) lacks_sums: Option<Txid>,
+}
+
+/// That the next capture has to begin anew, and why; kept until there is a capture to be told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Demand {
+    reason: &'static str,
+    /// The next transaction is above this one.
+    above: Txid,
+    extent: Extent,
 }
 
 /// What a cycle is for, besides capturing.
@@ -54,13 +65,26 @@ impl Inner {
 
     /// Runs one cycle on the pool.
     pub(super) async fn cycle(self: &Arc<Self>, purpose: Purpose) -> Result<Cycle> {
-        let inner = Arc::clone(self);
-        self.shared.pool.run(move || inner.run_cycle(purpose)).await
+        let cycle = self.one_cycle(purpose, true).await?;
+        let Some(txid) = cycle.lacks_sums else {
+            return Ok(cycle);
+        };
+        let learned = self.learn_pages(txid).await;
+        tracing::debug!(system = "store", db = self.name, %txid, learned, "page checksums");
+        self.one_cycle(purpose, false).await
     }
 
-    fn run_cycle(&self, purpose: Purpose) -> Result<Cycle> {
+    async fn one_cycle(self: &Arc<Self>, purpose: Purpose, may_learn: bool) -> Result<Cycle> {
+        let inner = Arc::clone(self);
+        self.shared
+            .pool
+            .run(move || inner.run_cycle(purpose, may_learn))
+            .await
+    }
+
+    fn run_cycle(&self, purpose: Purpose, may_learn: bool) -> Result<Cycle> {
         let started = Instant::now();
-        let result = self.try_cycle(purpose);
+        let result = self.try_cycle(purpose, may_learn);
         add(&self.metrics.sync_count, 1);
         add(
             &self.metrics.sync_nanoseconds,
@@ -75,7 +99,7 @@ impl Inner {
         result
     }
 
-    fn try_cycle(&self, purpose: Purpose) -> Result<Cycle> {
+    fn try_cycle(&self, purpose: Purpose, may_learn: bool) -> Result<Cycle> {
         let mut slot = self.capture();
         if slot.is_none() {
             *slot = self.open_capture()?;
@@ -94,6 +118,15 @@ impl Inner {
                 ..Cycle::default()
             });
         };
+        if let Some(demand) = self.demanded().take() {
+            capture.demand_base(demand.reason, Some(demand.above), demand.extent);
+        }
+        if may_learn && let Some(txid) = capture.lacks_sums().filter(|txid| self.may_learn(*txid)) {
+            return Ok(Cycle {
+                lacks_sums: Some(txid),
+                ..Cycle::default()
+            });
+        }
         let result = self.work(capture, purpose);
         if let Err(error) = &result
             && needs_reopening(error)
@@ -126,7 +159,11 @@ impl Inner {
             .filter_map(|replica| replica.known_max())
             .max();
         if floor > capture.position() {
-            capture.demand_base("database behind replica", floor);
+            // The new history goes on from what is there.
+            for replica in &self.replicas {
+                replica.accept(floor.filter(|_| replica.known_max() == floor));
+            }
+            capture.demand_base("database behind replica", floor, Extent::Difference);
         }
         self.publish(capture.position());
         // What the replicas lack of it is waiting since now at least.
@@ -266,22 +303,18 @@ impl Inner {
         Ok(())
     }
 
-    /// Asks for a base image with a transaction above `above`.
-    pub(super) async fn demand_base(
-        self: &Arc<Self>,
-        above: Txid,
-        reason: &'static str,
-    ) -> Result<()> {
-        let inner = Arc::clone(self);
-        self.shared
-            .pool
-            .run(move || {
-                if let Some(capture) = inner.capture().as_mut() {
-                    capture.demand_base(reason, Some(above));
-                }
-                Ok(())
-            })
-            .await
+    /// Asks the next capture to begin anew with a transaction above `above`. Remembered until it
+    /// does, also while the database is closed after an error.
+    pub(super) fn demand_base(&self, above: Txid, reason: &'static str, extent: Extent) {
+        *self.demanded() = Some(Demand {
+            reason,
+            above,
+            extent,
+        });
+    }
+
+    fn demanded(&self) -> MutexGuard<'_, Option<Demand>> {
+        self.demanded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -292,6 +325,8 @@ fn needs_reopening(error: &Error) -> bool {
         | Error::WalIndex { .. }
         | Error::Wal { .. }
         | Error::ShortPage { .. } => true,
+        // What a failed fsync has left on the disk is not known: the position is proved anew from it.
+        Error::Io { operation, .. } => operation.starts_with("fsync"),
         Error::Context { source, .. } => needs_reopening(source),
         _ => false,
     }

@@ -113,6 +113,7 @@ fn chores(
 }
 
 async fn perform(inner: &Arc<Inner>, replica: &Arc<Replica>, chore: Chore) -> Result<()> {
+    replica.check_alone()?;
     replica.ensure_index().await?;
     let result = try_perform(inner, replica, chore).await;
     if result.is_err() {
@@ -163,7 +164,8 @@ async fn remove_local(inner: &Arc<Inner>) -> Result<()> {
     let Some(position) = inner.position() else {
         return Ok(());
     };
-    let keep_from = safe.next().min(position);
+    // The newest of them stays: it is what tells, at the next start, whether a replica is ours.
+    let keep_from = safe.min(position);
     let local = inner.local.clone();
     let removed = inner
         .shared

@@ -37,14 +37,15 @@ pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<
 ///
 /// # Cost
 /// As for [`write`].
-pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<()> {
+pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Txid> {
     let frozen = freeze(inner).await?;
     let txid = put(inner, replica, frozen).await?;
     replica.caught_up(txid);
-    Ok(())
+    Ok(txid)
 }
 
 async fn put(inner: &Arc<Inner>, replica: &Arc<Replica>, frozen: Frozen) -> Result<Txid> {
+    replica.check_alone()?;
     let txid = frozen.txid();
     let timestamp = inner.shared.clock.now().max(frozen.timestamp());
     let range = TxidRange {

@@ -123,15 +123,20 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
     let Some(position) = inner.position() else {
         return Err(Error::NoPosition);
     };
-    let (first, last) = match replica.need(&inner.local, position).await? {
+    let quiet = inner.shared.retention.l0_retention / 2;
+    let (first, last) = match replica.need(&inner.local, position, quiet).await? {
         Need::Nothing => (None, position),
-        Need::Base { above, reason } => {
+        Need::Base {
+            above,
+            reason,
+            extent,
+        } => {
             tracing::info!(
                 system = "store", db = inner.name, replica = replica.kind(),
                 db_txid = %position, replica_txid = %above, reason,
                 "database must be captured anew"
             );
-            inner.demand_base(above, reason).await?;
+            inner.demand_base(above, reason, extent);
             inner.signals.raise(crate::watcher::LOOK_NOW);
             return Ok(Pass::WaitsForBase);
         }
@@ -143,7 +148,8 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
                 reason,
                 "catching up with a snapshot"
             );
-            snapshot::catch_up(inner, replica).await?;
+            let txid = snapshot::catch_up(inner, replica).await?;
+            claim(inner, replica, txid).await?;
             return Ok(Pass::Limited);
         }
         Need::Files { first, last } => (Some(first), last),
@@ -191,6 +197,15 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
         txid.replica = %last, txid.db = %last, "replica sync"
     );
     Ok(Pass::Done)
+}
+
+/// Takes the place of a transaction in level 0 too, of which a snapshot is there: another writer that
+/// goes on with what was there before finds it taken.
+async fn claim(inner: &Arc<Inner>, replica: &Arc<Replica>, txid: Txid) -> Result<()> {
+    match replica.upload(&inner.local, txid).await {
+        Ok(_) | Err(Error::LtxMissing { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Uploads until the replica has `txid`, whatever the sync interval.
@@ -246,7 +261,8 @@ pub(super) async fn last_sync(inner: &Arc<Inner>, hurry: &CancellationToken) -> 
                 .replicas
                 .iter()
                 .map(|replica| upload_up_to(inner, replica, position));
-            join_all(uploads).await.into_iter().collect::<Result<()>>()
+            let results = join_all(uploads).await;
+            Error::all(results.into_iter().filter_map(Result::err).collect())
         };
         let result = tokio::select! {
             result = attempt => result,

@@ -4,15 +4,20 @@
 //! notes it; the transaction is acknowledged. An error in between leaves the acknowledged
 //! transaction where it was, and the same file is put again: that is harmless, its bytes are equal.
 
-use litestream_storage::{Body, ByteRange, PutOptions};
+use std::path::Path;
+use std::time::Duration;
+
+use litestream_storage::{self as storage, Body, ByteRange, Condition, PutOptions};
 use ltx::{Level, Timestamp, Txid, TxidRange};
 
 use super::{RemoteFile, RemoteIndex, Replica};
+use crate::capture::Extent;
 use crate::error::{Error, Result};
-use crate::local::LocalDir;
+use crate::local::{Ends, LocalDir};
 use crate::restore::{Target, plan};
 
 const DIVERGED: &str = "replica has another history";
+const UNPROVED: &str = "nothing proves that the replica has our history";
 
 /// What has to be done to bring the replica up to the local position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,45 +31,104 @@ pub(crate) enum Need {
     Snapshot { reason: &'static str },
     /// The replica's history is ahead of ours, or another one: the database must be captured anew
     /// with a transaction above this one.
-    Base { above: Txid, reason: &'static str },
+    Base {
+        above: Txid,
+        reason: &'static str,
+        extent: Extent,
+    },
+}
+
+/// What a replica needs that holds another history up to `newest`, once the database has been
+/// captured anew above `above`.
+///
+/// The new base image claims its place in level 0 first wherever it follows directly: a writer of the
+/// other history that is still alive finds it taken. Otherwise a snapshot bridges the hole.
+fn after_divergence(local: &LocalDir, position: Txid, newest: Option<Txid>, above: Txid) -> Need {
+    if position <= above {
+        return Need::Base {
+            above,
+            reason: DIVERGED,
+            extent: Extent::Whole,
+        };
+    }
+    if newest == Some(above) && local.file_size(above.next()) > 0 {
+        return Need::Files {
+            first: above.next(),
+            last: position,
+        };
+    }
+    Need::Snapshot { reason: DIVERGED }
+}
+
+/// Whether the newest file of a replica is of the history of the local files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Ours,
+    Other,
+    /// The local file of that transaction is gone.
+    Unproved,
 }
 
 impl Replica {
-    /// Compares the replica with the local state. Lists the replica unless its index is known.
-    pub(crate) async fn need(&self, local: &LocalDir, position: Txid) -> Result<Need> {
+    /// Compares the replica with the local state. Lists the replica unless its index is known, and
+    /// looks for another writer after `quiet` without a request.
+    ///
+    /// # Errors
+    /// [`Error::ForeignWriter`], from then on without any request until replication is started anew.
+    pub(crate) async fn need(
+        &self,
+        local: &LocalDir,
+        position: Txid,
+        quiet: Duration,
+    ) -> Result<Need> {
+        self.check_alone()?;
         self.ensure_index().await?;
+        self.look_for_others(quiet).await?;
+        let newest = self.with_index(RemoteIndex::max)?;
         let diverged = *self.diverged();
         if let Some(above) = diverged {
-            return Ok(if position <= above {
-                Need::Base {
-                    above,
-                    reason: DIVERGED,
-                }
-            } else {
-                Need::Snapshot { reason: DIVERGED }
-            });
+            if newest <= Some(above) {
+                return Ok(after_divergence(local, position, newest, above));
+            }
+            // What was put on top of the other history is there.
+            *self.diverged() = None;
         }
-        let Some(newest) = self.with_index(RemoteIndex::max)? else {
+        let Some(newest) = newest else {
             return Ok(Need::Files {
                 first: Txid::FIRST,
                 last: position,
             });
         };
+        let acknowledged = self.acknowledged();
         if newest > position {
+            if acknowledged.is_some() {
+                return Err(self.fence(newest));
+            }
             return Ok(Need::Base {
                 above: newest,
                 reason: "database behind replica",
+                extent: Extent::Difference,
             });
         }
         // More than is acknowledged: from before the start, or put by a call that seemed to fail.
-        if Some(newest) > self.acknowledged() {
-            if !self.is_ours(local, newest).await? {
-                *self.diverged() = Some(position);
-                return Ok(Need::Base {
-                    above: position,
-                    reason: DIVERGED,
-                });
+        if Some(newest) > acknowledged {
+            match self.origin(local, newest).await? {
+                Origin::Ours => {}
+                Origin::Other if acknowledged.is_some() => return Err(self.fence(newest)),
+                Origin::Other => {
+                    *self.diverged() = Some(position);
+                    return Ok(Need::Base {
+                        above: position,
+                        reason: DIVERGED,
+                        extent: Extent::Whole,
+                    });
+                }
+                Origin::Unproved => {
+                    return Ok(Need::Snapshot { reason: UNPROVED });
+                }
             }
+        }
+        if self.watch.take_listed() || Some(newest) > acknowledged {
             let whole = self.with_index(|index| {
                 plan(index, Target::Latest).is_ok_and(|plan| plan.txid() == newest)
             })?;
@@ -106,17 +170,16 @@ impl Replica {
         let (Some(newest), Some(before)) = (newest, txid.prev()) else {
             return Ok(true);
         };
-        let (path, before) = (local.file(txid), local.file(before));
-        let ends =
-            tokio::task::spawn_blocking(move || (read_ends(&path), read_ends(&before))).await;
-        let (ours, before) = ends.map_err(|_| Error::Closing {
+        let local = local.clone();
+        let ends = tokio::task::spawn_blocking(move || (local.ends(txid), local.ends(before)));
+        let (ours, before) = ends.await.map_err(|_| Error::Closing {
             what: "compare with replica",
         })?;
-        let (Some((ours, ..)), before) = (ours?, before?) else {
+        let (Some(Ends { header: ours, .. }), before) = (ours?, before?) else {
             return Ok(true);
         };
         let theirs = match before {
-            Some((before, ..)) => Some(before),
+            Some(before) => Some(before.header),
             None => self.read_header(&newest).await?,
         };
         Ok(theirs.is_none_or(|theirs| theirs.page_size == ours.page_size))
@@ -130,68 +193,118 @@ impl Replica {
             .and_then(|bytes| ltx::Header::decode(bytes).ok()))
     }
 
+    /// Whether nothing speaks against the replica's newest file being of our history.
+    ///
+    /// # Cost
+    /// As for [`Self::origin`].
+    pub(crate) async fn may_be_ours(&self, local: &LocalDir, newest: Txid) -> Result<bool> {
+        Ok(self.origin(local, newest).await? != Origin::Other)
+    }
+
     /// Whether the replica's newest file is of the history that the local files are of.
     ///
     /// # Cost
     /// One small ranged read, once after start.
-    async fn is_ours(&self, local: &LocalDir, newest: Txid) -> Result<bool> {
-        let path = local.file(newest);
-        let ours = tokio::task::spawn_blocking(move || read_ends(&path)).await;
-        let ours = ours.map_err(|_| Error::Closing {
-            what: "compare with replica",
-        })??;
-        // Without the local file there is nothing to compare: it was acknowledged and removed.
-        let Some((header, trailer, size)) = ours else {
-            return Ok(true);
+    async fn origin(&self, local: &LocalDir, newest: Txid) -> Result<Origin> {
+        let Some(ours) = local_ends(local, newest).await? else {
+            let accepted = self.watch.has_accepted(newest);
+            return Ok(if accepted {
+                Origin::Ours
+            } else {
+                Origin::Unproved
+            });
         };
         let remote =
             self.with_index(|index| index.files().find(|file| file.range.max == newest).copied())?;
         let Some(remote) = remote else {
-            return Ok(true);
+            return Ok(Origin::Ours);
         };
-        if remote.range.is_single() && remote.level == Level::RAW {
-            if remote.size != size {
-                return Ok(false);
-            }
-            let start = size - trailer.len() as u64;
-            let tail = ByteRange::new(start, trailer.len() as u64);
-            return Ok(self.read(remote.level, remote.range, tail).await?[..] == trailer);
-        }
-        // A compacted file carries the time of its newest transaction.
-        let theirs = self.read_header(&remote).await?;
-        Ok(remote.level == Level::SNAPSHOT
-            || theirs.is_some_and(|theirs| theirs.timestamp == header.timestamp))
+        let same = if remote.range.is_single() && remote.level == Level::RAW {
+            remote.size == ours.size && self.has_trailer(&remote, &ours).await?
+        } else {
+            // A compacted file carries the time of its newest transaction.
+            let theirs = self.read_header(&remote).await?;
+            remote.level == Level::SNAPSHOT
+                || theirs.is_some_and(|theirs| theirs.timestamp == ours.header.timestamp)
+        };
+        Ok(if same { Origin::Ours } else { Origin::Other })
     }
 
-    /// Puts one level-0 file and acknowledges its transaction.
+    async fn has_trailer(&self, remote: &RemoteFile, ours: &Ends) -> Result<bool> {
+        let start = ours.size - ours.trailer.len() as u64;
+        let tail = ByteRange::new(start, ours.trailer.len() as u64);
+        Ok(self.read(remote.level, remote.range, tail).await?[..] == ours.trailer)
+    }
+
+    /// Puts one level-0 file and acknowledges its transaction. An object that is there already is
+    /// never replaced: it is the same file, put by a call whose answer was lost, or another writer's.
     ///
     /// # Durability
     /// When this returns, the transaction is restorable from the replica.
+    ///
+    /// # Cost
+    /// One request; on stores without conditional writes one more, to see that the key is free.
     pub(crate) async fn upload(&self, local: &LocalDir, txid: Txid) -> Result<u64> {
+        self.check_alone()?;
         let path = local.file(txid);
-        let known = tokio::task::spawn_blocking({
-            let path = path.clone();
-            move || read_ends(&path)
-        });
-        let known = known
-            .await
-            .map_err(|_| Error::Closing { what: "upload" })??;
-        let Some((header, _, size)) = known else {
+        let Some(ours) = local_ends(local, txid).await? else {
             return Err(Error::LtxMissing { path });
         };
         let range = TxidRange::single(txid);
-        let put = self.store.put(
-            self.layout.key(Level::RAW, range),
-            Body::File { path, size },
-            PutOptions {
-                timestamp: Some(header.timestamp.as_millis()),
-                ..PutOptions::default()
-            },
-        );
-        let meta = put.await?;
-        self.note_file(Level::RAW, range, meta.size, header.timestamp);
+        if let Some(size) = self.put_new(&path, range, &ours).await? {
+            self.note_file(Level::RAW, range, size, ours.header.timestamp);
+        } else {
+            let there = RemoteFile {
+                level: Level::RAW,
+                range,
+                size: ours.size,
+                created: ours.header.timestamp,
+            };
+            let key = self.layout.key(Level::RAW, range);
+            let size = self.store.head(key).await?.size;
+            if size != ours.size || !self.has_trailer(&there, &ours).await? {
+                return Err(self.fence(txid));
+            }
+            self.note_file(Level::RAW, range, size, ours.header.timestamp);
+        }
+        *self.diverged() = None;
         self.acknowledge(txid);
-        Ok(size)
+        Ok(ours.size)
+    }
+
+    /// Puts a level-0 file unless its key is taken; gives the stored size.
+    async fn put_new(&self, path: &Path, range: TxidRange, ours: &Ends) -> Result<Option<u64>> {
+        let key = self.layout.key(Level::RAW, range);
+        let put = |condition| {
+            let body = Body::File {
+                path: path.to_owned(),
+                size: ours.size,
+            };
+            let options = PutOptions {
+                timestamp: Some(ours.header.timestamp.as_millis()),
+                condition,
+                ..PutOptions::default()
+            };
+            self.store.put(key.clone(), body, options)
+        };
+        if self.watch.has_conditions() {
+            match put(Condition::IfAbsent).await {
+                Ok(meta) => return Ok(Some(meta.size)),
+                Err(error) if error.kind() == storage::ErrorKind::AlreadyExists => {
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == storage::ErrorKind::Unsupported => {
+                    self.watch.no_conditions();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match self.store.head(key.clone()).await {
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == storage::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some(put(Condition::None).await?.size))
     }
 
     pub(crate) fn note_file(&self, level: Level, range: TxidRange, size: u64, created: Timestamp) {
@@ -206,24 +319,10 @@ impl Replica {
     }
 }
 
-type Ends = (ltx::Header, [u8; ltx::TRAILER_SIZE], u64);
-
-/// Header, trailer and size of a local file; `None` when it is not there.
-fn read_ends(path: &std::path::Path) -> Result<Option<Ends>> {
-    use std::io::{Read, Seek, SeekFrom};
-    let fail = |error| Error::io("read", path, error);
-    let mut file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(fail(error)),
-    };
-    let mut header = [0; ltx::HEADER_SIZE];
-    let mut trailer = [0; ltx::TRAILER_SIZE];
-    file.read_exact(&mut header).map_err(fail)?;
-    file.seek(SeekFrom::End(-(ltx::TRAILER_SIZE as i64)))
-        .map_err(fail)?;
-    file.read_exact(&mut trailer).map_err(fail)?;
-    let size = file.stream_position().map_err(fail)?;
-    let header = ltx::Header::decode(&header).map_err(|error| Error::ltx("decode", path, error))?;
-    Ok(Some((header, trailer, size)))
+async fn local_ends(local: &LocalDir, txid: Txid) -> Result<Option<Ends>> {
+    let local = local.clone();
+    let ends = tokio::task::spawn_blocking(move || local.ends(txid)).await;
+    ends.map_err(|_| Error::Closing {
+        what: "read local file",
+    })?
 }

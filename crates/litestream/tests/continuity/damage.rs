@@ -258,7 +258,8 @@ async fn a_database_replaced_while_stopped_is_captured_anew() {
         commit(&application, 1);
         let engine = bed.start();
         assert_eq!(bed.sync(&engine).await, last.next());
-        assert!(bed.raw(last.next()).is_base());
+        let pages = bed.raw(last.next()).pages;
+        assert!(pages > 5, "{pages}: most pages are others");
         commit(&application, 1);
         bed.sync(&engine).await;
         bed.prove().await;

@@ -97,6 +97,11 @@ impl Bed {
         self.meta().join("position")
     }
 
+    /// The page checksums.
+    pub(crate) fn sums(&self) -> PathBuf {
+        self.meta().join("pages")
+    }
+
     pub(crate) fn local(&self, txid: Txid) -> PathBuf {
         self.meta().join(format!("ltx/0/{txid}-{txid}.ltx"))
     }
@@ -238,6 +243,11 @@ impl Raw {
     /// Whether the file holds the whole database.
     pub(crate) fn is_base(&self) -> bool {
         self.pages == self.header.commit && self.header.wal_offset == 32
+    }
+
+    /// Whether the file holds some pages only, found by comparing the whole database.
+    pub(crate) fn is_difference(&self) -> bool {
+        self.pages < self.header.commit && self.header.wal_offset == 32
     }
 }
 

@@ -1,0 +1,144 @@
+//! Notices that somebody else writes to the replica, and stops writing then.
+//!
+//! Two writers on one path must not interleave one history. Each transaction has one key in level 0,
+//! and a key that is taken is never written again ([`Replica::upload`]); so of two writers that go on
+//! from the same transaction one gets the next key, and the other finds it taken by a file that is not
+//! its own. What may be missed by that, because the other's file has been compacted and deleted
+//! meanwhile, is looked for after a pause that is long enough for it.
+//!
+//! Invariant: once another writer was seen nothing is put, merged or deleted until replication is
+//! started anew; a start takes over the replica, above everything that is there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use litestream_storage::ListOptions;
+use ltx::{Level, Txid, TxidRange};
+use tokio::time::Instant;
+
+use super::Replica;
+use super::index::RemoteIndex;
+use crate::error::{Error, Result};
+
+/// What is known of other writers.
+#[derive(Debug, Default)]
+pub(super) struct ForeignWatch {
+    state: Mutex<State>,
+    /// The replica was listed, and nobody has looked at the listing yet.
+    listed: AtomicBool,
+    without_conditions: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// First transaction of another writer.
+    seen: Option<Txid>,
+    /// The replica's newest transaction on which our history was built, without a local file of it.
+    accepted: Option<Txid>,
+    /// When we were last certain to be alone.
+    alone: Option<Instant>,
+}
+
+impl ForeignWatch {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn reset(&self) {
+        *self.state() = State::default();
+    }
+
+    /// The replica has been listed now.
+    pub(super) fn listed(&self) {
+        self.listed.store(true, Ordering::Relaxed);
+        self.state().alone = Some(Instant::now());
+    }
+
+    /// Whether there is a listing that was not looked at.
+    pub(super) fn take_listed(&self) -> bool {
+        self.listed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the store is believed to have conditional writes.
+    pub(super) fn has_conditions(&self) -> bool {
+        !self.without_conditions.load(Ordering::Relaxed)
+    }
+
+    /// The store has said that it has none.
+    pub(super) fn no_conditions(&self) {
+        self.without_conditions.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_accepted(&self, txid: Txid) -> bool {
+        self.state().accepted == Some(txid)
+    }
+}
+
+impl Replica {
+    /// Notes that our history goes on from the replica's newest transaction, or that it does not.
+    pub(crate) fn accept(&self, newest: Option<Txid>) {
+        self.watch.state().accepted = newest;
+    }
+
+    /// Fails if another writer was seen.
+    pub(crate) fn check_alone(&self) -> Result<()> {
+        let seen = self.watch.state().seen;
+        seen.map_or(Ok(()), |txid| Err(self.foreign(txid)))
+    }
+
+    /// Another writer was seen, if one was: the first transaction that is not ours.
+    pub fn foreign_writer(&self) -> Option<Txid> {
+        self.watch.state().seen
+    }
+
+    /// Stops writing to the replica for good.
+    pub(super) fn fence(&self, txid: Txid) -> Error {
+        self.watch.state().seen.get_or_insert(txid);
+        self.foreign(txid)
+    }
+
+    fn foreign(&self, txid: Txid) -> Error {
+        Error::ForeignWriter {
+            kind: self.kind(),
+            txid,
+            key: self
+                .layout
+                .key(Level::RAW, TxidRange::single(txid))
+                .as_str()
+                .to_owned(),
+        }
+    }
+
+    /// Looks for files behind ours if there was no request for `quiet`; zero never looks.
+    ///
+    /// # Cost
+    /// One listing request, at most once in `quiet`, and only when there is something to upload.
+    pub(super) async fn look_for_others(&self, quiet: Duration) -> Result<()> {
+        let alone = self.watch.state().alone;
+        if quiet.is_zero() || alone.is_some_and(|alone| alone.elapsed() < quiet) {
+            return Ok(());
+        }
+        let newest =
+            self.with_index(|index| (RemoteIndex::max(index), index.level_max(Level::RAW)))?;
+        let (Some(max), Some(raw)) = newest else {
+            return Ok(());
+        };
+        let options = ListOptions {
+            start_after: Some(self.layout.key(Level::RAW, TxidRange::single(raw))),
+            ..ListOptions::default()
+        };
+        let mut listing = self
+            .store
+            .list(self.layout.level_prefix(Level::RAW), options);
+        while let Some(meta) = listing.try_next().await? {
+            let file = self.layout.parse(&meta);
+            if let Some(file) = file.filter(|file| file.range.max > max) {
+                return Err(self.fence(file.range.max));
+            }
+        }
+        self.watch.state().alone = Some(Instant::now());
+        Ok(())
+    }
+}
