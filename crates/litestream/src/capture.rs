@@ -42,7 +42,8 @@ use self::recovery::Tail;
 pub use self::sink::{BaseImage, CommitBatch, Pages, Sink};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::local::LocalDir;
+use crate::files::FileStep;
+use crate::local::{DirectoryLock, LocalDir};
 
 /// What capture needs to know of the settings.
 #[derive(Debug, Clone)]
@@ -89,6 +90,8 @@ pub(crate) struct Capture {
     rebase: Option<&'static str>,
     map: PageMap,
     buffer: Vec<u8>,
+    /// Keeps other processes from replicating the same database; let go of last.
+    _lock: DirectoryLock,
 }
 
 impl Capture {
@@ -334,7 +337,12 @@ impl Capture {
             written: i128::from(self.clock.now().as_millis()) * 1_000_000,
             boot: self.boot,
         };
-        record.write(&self.local.record(), self.ltx.ownership())
+        let path = self.local.record();
+        let files = self.local.files();
+        files
+            .before(FileStep::Write, &path)
+            .map_err(|error| Error::io("write", &path, error))?;
+        record.write(&path, self.ltx.ownership())
     }
 
     /// Whether the next step writes a base image.

@@ -11,10 +11,11 @@ mod lookout;
 mod maintain;
 mod observe;
 mod snapshot;
+mod staging;
 mod uploader;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ pub(crate) struct Inner {
     demanded: Mutex<Option<cycle::Demand>>,
     /// The state of which page checksums were last looked for in the replicas.
     learned: Mutex<Option<Txid>>,
+    /// Bytes of the local level-0 files, at most.
+    staged: AtomicU64,
     metrics: DatabaseMetrics,
     health: Mutex<Health>,
     progress: Mutex<Progress>,
@@ -140,6 +143,7 @@ impl Database {
                 position: watch::Sender::new(None),
                 demanded: Mutex::default(),
                 learned: Mutex::default(),
+                staged: AtomicU64::new(0),
                 metrics: DatabaseMetrics::default(),
                 health: Mutex::default(),
                 progress: Mutex::default(),
@@ -255,15 +259,22 @@ impl Database {
         let Some(txid) = synced.txid else {
             return Err(Error::NoPosition);
         };
-        // All at once, and all of them: one that fails must not keep the others from it.
-        let uploads = self
-            .inner
-            .replicas
-            .iter()
-            .map(|replica| uploader::upload_up_to(&self.inner, replica, txid));
-        let results = futures_util::future::join_all(uploads).await;
-        Error::all(results.into_iter().filter_map(Result::err).collect())?;
-        // A replica that was ahead has moved the database on.
+        let mut target = txid;
+        // A replica that is ahead, or holds another history, moves the database on: once each.
+        for _ in 0..=self.inner.replicas.len() {
+            // All at once, and all of them: one that fails must not keep the others from it.
+            let uploads = self
+                .inner
+                .replicas
+                .iter()
+                .map(|replica| uploader::upload_up_to(&self.inner, replica, target));
+            let results = futures_util::future::join_all(uploads).await;
+            Error::all(results.into_iter().filter_map(Result::err).collect())?;
+            match self.txid() {
+                Some(newer) if newer > target => target = newer,
+                _ => break,
+            }
+        }
         synced.txid = self.txid();
         synced.replicated = self.replicated();
         Ok(synced)

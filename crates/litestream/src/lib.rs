@@ -42,7 +42,7 @@ pub use follow::{
 pub use heartbeat::{Heartbeat, HeartbeatSettings};
 pub use local::default_meta_path;
 pub use metrics::{CheckpointCounts, MetricsSnapshot};
-pub use replica::{Layout, RemoteFile, RemoteIndex, Replica};
+pub use replica::{Behind, Layout, RemoteFile, RemoteIndex, Replica};
 pub use restore::{
     IntegrityCheck, RestoreOptions, RestorePlan, Restored, Source, Target, plan, restore,
     restore_plan, sidecars,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ltx::{FileName, PageSize, Txid, TxidRange};
 
 use crate::error::{Error, Result};
-use crate::files::{Files, Ownership, Staged};
+use crate::files::{Files, Ownership, Staged, open_in_place};
 use crate::page_sums::{Head, PageSums, SumsWriter};
 
 /// Folder of the local state of one database.
@@ -21,6 +21,19 @@ pub(crate) struct LocalDir {
     files: Files,
     /// One at a time moves the page checksums or removes files under them.
     folding: Arc<Mutex<()>>,
+}
+
+/// The database is ours as long as this lives.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock(fs::File);
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a child process that has not yet begun its program.
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "unlock meta directory");
+        }
+    }
 }
 
 /// Header, trailer and size of a level-0 file.
@@ -68,6 +81,26 @@ impl LocalDir {
     /// Path of the capture record, see [`crate::capture::record`].
     pub(crate) fn record(&self) -> PathBuf {
         self.root.join("position")
+    }
+
+    /// Takes the database for this process, until the answer is dropped. The lock is on a file of its
+    /// own: closing a descriptor of the database would let go of all locks that SQLite has on it.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another process has it. A file system without locks is no error.
+    pub(crate) fn lock(&self, ownership: &Ownership) -> Result<DirectoryLock> {
+        self.files.create_directory(&self.root, ownership)?;
+        let path = self.root.join("lock");
+        let file =
+            open_in_place(&path, ownership).map_err(|error| Error::io("open", &path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DirectoryLock(file)),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path }),
+            Err(fs::TryLockError::Error(error)) => {
+                tracing::debug!(path = %path.display(), %error, "file system without locks");
+                Ok(DirectoryLock(file))
+            }
+        }
     }
 
     /// TXIDs of all level-0 files, ascending; a folder that is not there is empty.
@@ -156,13 +189,15 @@ impl LocalDir {
         SumsWriter::create(&self.files, &self.sums_path(), ownership)
     }
 
-    /// Whether page checksums of the state after `txid` are likely to be had by [`Self::sums`].
-    pub(crate) fn has_sums(&self, txid: Txid, page_size: PageSize) -> bool {
+    /// Whether page checksums of the state after `txid` are likely to be had by [`Self::sums`]:
+    /// also by moving them on, if it is a state that the local files lead to.
+    pub(crate) fn has_sums(&self, txid: Txid, page_size: PageSize, is_local: bool) -> bool {
         match PageSums::open(&self.files, &self.sums_path()) {
             Ok(Some(sums)) => {
                 let head = *sums.head();
                 head.page_size == page_size
-                    && (head.txid == txid || (head.txid < txid && self.is_anchored(&head)))
+                    && (head.txid == txid
+                        || (is_local && head.txid < txid && self.is_anchored(&head)))
             }
             _ => false,
         }

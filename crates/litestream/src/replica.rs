@@ -23,6 +23,17 @@ use crate::error::{Error, Result};
 use crate::files::Ownership;
 use crate::settings::ReplicaSettings;
 
+/// Since when, and why, a replica cannot be brought up to date with level-0 files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// The newest transaction that it has, `None` when it has none.
+    pub acknowledged: Option<Txid>,
+    /// Bytes of level-0 files that were waiting for it.
+    pub staged: u64,
+    /// When they were given up.
+    pub since: std::time::SystemTime,
+}
+
 /// Told of the database's mode and owner once they are known.
 type Adopt = dyn Fn(&Ownership) + Send + Sync;
 
@@ -38,6 +49,8 @@ pub struct Replica {
     /// may go there, behind a snapshot.
     diverged: Mutex<Option<Txid>>,
     uploads: Mutex<Uploads>,
+    /// The files that it lacks were given up: it needs a snapshot.
+    behind: Mutex<Option<Behind>>,
     /// Whether we are the only writer.
     watch: ForeignWatch,
     /// Asks the upload loop to start at once, without regard to the sync interval.
@@ -58,6 +71,7 @@ impl Replica {
             acknowledged: watch::Sender::new(None),
             diverged: Mutex::new(None),
             uploads: Mutex::default(),
+            behind: Mutex::new(None),
             watch: ForeignWatch::default(),
             hurry: Notify::new(),
             work: tokio::sync::Mutex::new(()),
@@ -118,6 +132,20 @@ impl Replica {
         });
     }
 
+    /// Whether the files that the replica lacks were given up because they took too much space. It
+    /// catches up with a snapshot as soon as it can be reached.
+    pub fn behind(&self) -> Option<Behind> {
+        *self.behind_slot()
+    }
+
+    pub(crate) fn set_behind(&self, behind: Option<Behind>) -> Option<Behind> {
+        std::mem::replace(&mut *self.behind_slot(), behind)
+    }
+
+    fn behind_slot(&self) -> MutexGuard<'_, Option<Behind>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn diverged(&self) -> MutexGuard<'_, Option<Txid>> {
         self.diverged.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,6 +161,7 @@ impl Replica {
         *self.diverged() = None;
         *self.uploads() = Uploads::default();
         self.watch.reset();
+        self.set_behind(None);
         self.acknowledged.send_replace(None);
     }
 

@@ -19,6 +19,9 @@ pub mod defaults {
     pub const TRUNCATE_PAGES: u32 = 121_359;
     /// Bytes of WAL that go into one level-0 file, but for a larger single transaction.
     pub const MAX_SYNC_WAL_BYTES: u64 = 64 << 20;
+    /// Level-0 files that a replica does not have yet take so many bytes at least before it is given
+    /// up to bring them there one by one.
+    pub const MIN_STAGED_BYTES: u64 = 256 << 20;
     /// Least time between two uploads to a replica.
     pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
     /// Level-0 files uploaded in one go.
@@ -71,6 +74,12 @@ pub struct DatabaseSettings {
     pub truncate_pages: Option<u32>,
     /// See [`defaults::MAX_SYNC_WAL_BYTES`]; 0 means no limit.
     pub max_sync_wal_bytes: u64,
+    /// Bytes that level-0 files may take in the meta directory. Above it those go that every replica
+    /// has, and then those that a replica lacks that is out of reach; it catches up with a snapshot.
+    /// `None`: the size of the database, or [`defaults::MIN_STAGED_BYTES`] if that is more. From there
+    /// on a snapshot is less to upload than the files. Effect on loss: none, the newest file stays;
+    /// transactions in between are not restorable from that replica one by one.
+    pub max_staged_bytes: Option<u64>,
     /// Time for the last upload when the database is closed; zero means one attempt.
     pub shutdown_sync_timeout: Duration,
     /// Pause between attempts of the last upload.
@@ -89,6 +98,7 @@ impl DatabaseSettings {
             min_checkpoint_pages: defaults::MIN_CHECKPOINT_PAGES,
             truncate_pages: Some(defaults::TRUNCATE_PAGES),
             max_sync_wal_bytes: defaults::MAX_SYNC_WAL_BYTES,
+            max_staged_bytes: None,
             shutdown_sync_timeout: defaults::SHUTDOWN_SYNC_TIMEOUT,
             shutdown_sync_interval: defaults::SHUTDOWN_SYNC_INTERVAL,
         }

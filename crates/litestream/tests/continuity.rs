@@ -16,5 +16,9 @@ mod difference;
 mod replicas;
 #[path = "continuity/restarts.rs"]
 mod restarts;
+#[path = "continuity/staging.rs"]
+mod staging;
 #[path = "continuity/takeover.rs"]
 mod takeover;
+#[path = "continuity/writers.rs"]
+mod writers;

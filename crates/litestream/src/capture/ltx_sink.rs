@@ -93,7 +93,10 @@ impl LtxSink {
     /// at hand.
     pub(crate) fn lacks_sums(&self, page_size: PageSize) -> Option<Txid> {
         let before = self.newest()?;
-        (!self.whole && !self.local.has_sums(before, page_size)).then_some(before)
+        let is_local = self
+            .position
+            .is_some_and(|position| position.txid == before);
+        (!self.whole && !self.local.has_sums(before, page_size, is_local)).then_some(before)
     }
 
     /// The transaction that the next one follows.

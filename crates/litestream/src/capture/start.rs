@@ -46,6 +46,7 @@ impl Capture {
             return Ok(None);
         };
         let ownership = Ownership::of_database(&path)?;
+        let lock = local.lock(&ownership)?;
         local.remove_temporary()?;
         let wal_path = with_suffix(&path, "-wal");
         let pin = Pin::open(&path, settings.busy_timeout)?;
@@ -83,6 +84,7 @@ impl Capture {
             rebase: None,
             map: PageMap::new(),
             buffer: Vec::new(),
+            _lock: lock,
         };
         capture.find_continuation(state)?;
         Ok(Some(capture))

@@ -65,13 +65,22 @@ impl Inner {
 
     /// Runs one cycle on the pool.
     pub(super) async fn cycle(self: &Arc<Self>, purpose: Purpose) -> Result<Cycle> {
-        let cycle = self.one_cycle(purpose, true).await?;
-        let Some(txid) = cycle.lacks_sums else {
-            return Ok(cycle);
-        };
-        let learned = self.learn_pages(txid).await;
-        tracing::debug!(system = "store", db = self.name, %txid, learned, "page checksums");
-        self.one_cycle(purpose, false).await
+        let mut result = self.one_cycle(purpose, true).await;
+        if let Ok(Cycle {
+            lacks_sums: Some(txid),
+            ..
+        }) = result
+        {
+            let learned = self.learn_pages(txid).await;
+            tracing::debug!(system = "store", db = self.name, %txid, learned, "page checksums");
+            result = self.one_cycle(purpose, false).await;
+        }
+        match &result {
+            Ok(cycle) if cycle.wrote => self.bound_staging().await,
+            Err(error) if error.kind() == ErrorKind::DiskFull => self.free_staging().await,
+            _ => {}
+        }
+        result
     }
 
     async fn one_cycle(self: &Arc<Self>, purpose: Purpose, may_learn: bool) -> Result<Cycle> {
@@ -153,6 +162,7 @@ impl Inner {
             tracing::debug!(system = "store", db = self.name, "sync: no database found");
             return Ok(None);
         };
+        self.set_staged(self.local.size()?);
         let floor = self
             .replicas
             .iter()
@@ -189,6 +199,7 @@ impl Inner {
             capture.settle();
             capture.write_record();
         }
+        self.note_staged(capture.take_written());
         self.update_gauges(capture)?;
         if let Some(watcher) = &self.shared.watcher {
             self.arm(watcher, capture)?;

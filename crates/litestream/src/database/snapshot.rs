@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use litestream_storage::{Body, PutOptions};
+use litestream_storage::{Body, Condition, PutOptions};
 use ltx::{Encoder, Header, Level, Timestamp, Txid, TxidRange};
 
 use super::{Inner, uploader};
@@ -37,45 +37,94 @@ pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<
 ///
 /// # Cost
 /// As for [`write`].
-pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Txid> {
+pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<()> {
     let frozen = freeze(inner).await?;
     let txid = put(inner, replica, frozen).await?;
     replica.caught_up(txid);
-    Ok(txid)
+    Ok(())
+}
+
+/// Puts the whole database into level 0 under a transaction that comes right after what a replica holds
+/// of another history.
+///
+/// # Errors
+/// [`Error::ForeignWriter`] when the place is taken.
+///
+/// # Cost
+/// As for [`write`].
+pub(super) async fn claim(inner: &Arc<Inner>, replica: &Arc<Replica>, txid: Txid) -> Result<()> {
+    let had_conditions = replica.has_conditions();
+    let claimed = try_claim(inner, replica, txid).await;
+    if claimed.is_err() && had_conditions && !replica.has_conditions() {
+        // The store has just said that it has no conditional writes.
+        return try_claim(inner, replica, txid).await;
+    }
+    claimed
+}
+
+async fn try_claim(inner: &Arc<Inner>, replica: &Arc<Replica>, txid: Txid) -> Result<()> {
+    let frozen = freeze(inner).await?;
+    // A local file of that transaction is not what is put there; compaction must not find it.
+    let (local, newest) = (inner.local.clone(), frozen.txid());
+    let removed = inner
+        .shared
+        .slow_pool
+        .run(move || local.remove_before(newest));
+    removed.await?;
+    replica.check_free(txid).await?;
+    put_image(inner, replica, frozen, Level::RAW, TxidRange::single(txid)).await?;
+    Ok(())
 }
 
 async fn put(inner: &Arc<Inner>, replica: &Arc<Replica>, frozen: Frozen) -> Result<Txid> {
-    replica.check_alone()?;
     let txid = frozen.txid();
-    let timestamp = inner.shared.clock.now().max(frozen.timestamp());
     let range = TxidRange {
         min: Txid::FIRST,
         max: txid,
     };
+    let size = put_image(inner, replica, frozen, Level::SNAPSHOT, range).await?;
+    tracing::info!(
+        system = "store", db = inner.name, %txid, size,
+        replica = inner.one_of_several(replica),
+        "snapshot complete"
+    );
+    Ok(txid)
+}
+
+/// Puts the whole database: as a snapshot, or into level 0 under a key that must be free.
+async fn put_image(
+    inner: &Arc<Inner>,
+    replica: &Arc<Replica>,
+    frozen: Frozen,
+    level: Level,
+    range: TxidRange,
+) -> Result<u64> {
+    replica.check_alone()?;
+    let condition = match level {
+        Level::RAW => replica.if_absent(),
+        _ => Condition::None,
+    };
+    let timestamp = inner.shared.clock.now().max(frozen.timestamp());
     let (writer, body) = ChunkWriter::new();
     let encoding = inner
         .shared
         .slow_pool
         .run(move || encode(&frozen, range, timestamp, writer));
     let put = replica.store().put(
-        replica.layout().key(Level::SNAPSHOT, range),
+        replica.layout().key(level, range),
         Body::Stream(body),
         PutOptions {
             timestamp: Some(timestamp.as_millis()),
+            condition,
             ..PutOptions::default()
         },
     );
     let (encoded, put) = tokio::join!(encoding, put);
     // Why the upload failed matters more than that the encoder was cut off by it.
-    let meta = put?;
+    let meta = replica.claimed(range.max, put)?;
     encoded?;
-    replica.note_file(Level::SNAPSHOT, range, meta.size, timestamp);
-    tracing::info!(
-        system = "store", db = inner.name, %txid, size = meta.size,
-        replica = inner.one_of_several(replica),
-        "snapshot complete"
-    );
-    Ok(txid)
+    replica.note_file(level, range, meta.size, timestamp);
+    Ok(meta.size)
 }
 
 async fn freeze(inner: &Arc<Inner>) -> Result<Frozen> {

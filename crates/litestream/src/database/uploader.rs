@@ -126,33 +126,8 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
     let quiet = inner.shared.retention.l0_retention / 2;
     let (first, last) = match replica.need(&inner.local, position, quiet).await? {
         Need::Nothing => (None, position),
-        Need::Base {
-            above,
-            reason,
-            extent,
-        } => {
-            tracing::info!(
-                system = "store", db = inner.name, replica = replica.kind(),
-                db_txid = %position, replica_txid = %above, reason,
-                "database must be captured anew"
-            );
-            inner.demand_base(above, reason, extent);
-            inner.signals.raise(crate::watcher::LOOK_NOW);
-            return Ok(Pass::WaitsForBase);
-        }
-        Need::Snapshot { reason } => {
-            tracing::warn!(
-                system = "store",
-                db = inner.name,
-                replica = replica.kind(),
-                reason,
-                "catching up with a snapshot"
-            );
-            let txid = snapshot::catch_up(inner, replica).await?;
-            claim(inner, replica, txid).await?;
-            return Ok(Pass::Limited);
-        }
         Need::Files { first, last } => (Some(first), last),
+        other => return make_up(inner, replica, position, other).await,
     };
     let limit = replica.settings().max_sync_ltx_files;
     let mut next = first.filter(|first| *first <= last);
@@ -190,6 +165,12 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
         next = Some(txid.next()).filter(|next| *next <= last);
     }
     if inner.position() <= replica.acknowledged() {
+        if replica.set_behind(None).is_some() {
+            tracing::info!(
+                system = "store", db = inner.name, replica = replica.kind(), txid = %last,
+                "replica has caught up"
+            );
+        }
         inner.health().last_sync = Some(SystemTime::now());
     }
     tracing::debug!(
@@ -199,13 +180,49 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
     Ok(Pass::Done)
 }
 
-/// Takes the place of a transaction in level 0 too, of which a snapshot is there: another writer that
-/// goes on with what was there before finds it taken.
-async fn claim(inner: &Arc<Inner>, replica: &Arc<Replica>, txid: Txid) -> Result<()> {
-    match replica.upload(&inner.local, txid).await {
-        Ok(_) | Err(Error::LtxMissing { .. }) => Ok(()),
-        Err(error) => Err(error),
+/// Brings a replica to where level-0 files lead on again.
+async fn make_up(
+    inner: &Arc<Inner>,
+    replica: &Arc<Replica>,
+    position: Txid,
+    need: Need,
+) -> Result<Pass> {
+    match need {
+        Need::Nothing | Need::Files { .. } => {}
+        Need::Base {
+            above,
+            reason,
+            extent,
+        } => {
+            tracing::info!(
+                system = "store", db = inner.name, replica = replica.kind(),
+                db_txid = %position, replica_txid = %above, reason,
+                "database must be captured anew"
+            );
+            inner.demand_base(above, reason, extent);
+            inner.signals.raise(crate::watcher::LOOK_NOW);
+            return Ok(Pass::WaitsForBase);
+        }
+        Need::Snapshot { reason } => {
+            tracing::warn!(
+                system = "store",
+                db = inner.name,
+                replica = replica.kind(),
+                reason,
+                "catching up with a snapshot"
+            );
+            snapshot::catch_up(inner, replica).await?;
+        }
+        Need::Takeover { claim, reason } => {
+            tracing::warn!(
+                system = "store", db = inner.name, replica = replica.kind(), reason, txid = %claim,
+                "taking over the replica"
+            );
+            snapshot::claim(inner, replica, claim).await?;
+            snapshot::catch_up(inner, replica).await?;
+        }
     }
+    Ok(Pass::Limited)
 }
 
 /// Uploads until the replica has `txid`, whatever the sync interval.

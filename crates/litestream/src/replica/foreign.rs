@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use litestream_storage::ListOptions;
+use litestream_storage::{Condition, ListOptions};
 use ltx::{Level, Txid, TxidRange};
 use tokio::time::Instant;
 
@@ -80,6 +80,20 @@ impl Replica {
     /// Notes that our history goes on from the replica's newest transaction, or that it does not.
     pub(crate) fn accept(&self, newest: Option<Txid>) {
         self.watch.state().accepted = newest;
+    }
+
+    /// Whether the store is believed to have conditional writes.
+    pub(crate) fn has_conditions(&self) -> bool {
+        self.watch.has_conditions()
+    }
+
+    /// The condition for a put that must not replace anything, as far as the store has one.
+    pub(crate) fn if_absent(&self) -> Condition {
+        if self.watch.has_conditions() {
+            Condition::IfAbsent
+        } else {
+            Condition::None
+        }
     }
 
     /// Fails if another writer was seen.

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use litestream_storage::{self as storage, Body, ByteRange, Condition, PutOptions};
+use litestream_storage::{self as storage, Body, ByteRange, Condition, Key, PutOptions};
 use ltx::{Level, Timestamp, Txid, TxidRange};
 
 use super::{RemoteFile, RemoteIndex, Replica};
@@ -16,8 +16,7 @@ use crate::error::{Error, Result};
 use crate::local::{Ends, LocalDir};
 use crate::restore::{Target, plan};
 
-const DIVERGED: &str = "replica has another history";
-const UNPROVED: &str = "nothing proves that the replica has our history";
+const DIVERGED: &str = "nothing proves that the replica has our history";
 
 /// What has to be done to bring the replica up to the local position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +28,8 @@ pub(crate) enum Need {
     Files { first: Txid, last: Txid },
     /// A snapshot of the local state: level-0 files would not lead to it.
     Snapshot { reason: &'static str },
+    /// The whole database under the transaction `claim`, then a snapshot of the local state.
+    Takeover { claim: Txid, reason: &'static str },
     /// The replica's history is ahead of ours, or another one: the database must be captured anew
     /// with a transaction above this one.
     Base {
@@ -41,8 +42,8 @@ pub(crate) enum Need {
 /// What a replica needs that holds another history up to `newest`, once the database has been
 /// captured anew above `above`.
 ///
-/// The new base image claims its place in level 0 first wherever it follows directly: a writer of the
-/// other history that is still alive finds it taken. Otherwise a snapshot bridges the hole.
+/// The first thing put there is the whole database under the very next transaction: it follows on
+/// anything, and a writer of the other history that is still alive finds its place taken.
 fn after_divergence(local: &LocalDir, position: Txid, newest: Option<Txid>, above: Txid) -> Need {
     if position <= above {
         return Need::Base {
@@ -57,7 +58,10 @@ fn after_divergence(local: &LocalDir, position: Txid, newest: Option<Txid>, abov
             last: position,
         };
     }
-    Need::Snapshot { reason: DIVERGED }
+    Need::Takeover {
+        claim: newest.map_or(Txid::FIRST, Txid::next),
+        reason: DIVERGED,
+    }
 }
 
 /// Whether the newest file of a replica is of the history of the local files.
@@ -104,29 +108,17 @@ impl Replica {
             if acknowledged.is_some() {
                 return Err(self.fence(newest));
             }
+            self.accept(Some(newest));
             return Ok(Need::Base {
                 above: newest,
                 reason: "database behind replica",
                 extent: Extent::Difference,
             });
         }
-        // More than is acknowledged: from before the start, or put by a call that seemed to fail.
-        if Some(newest) > acknowledged {
-            match self.origin(local, newest).await? {
-                Origin::Ours => {}
-                Origin::Other if acknowledged.is_some() => return Err(self.fence(newest)),
-                Origin::Other => {
-                    *self.diverged() = Some(position);
-                    return Ok(Need::Base {
-                        above: position,
-                        reason: DIVERGED,
-                        extent: Extent::Whole,
-                    });
-                }
-                Origin::Unproved => {
-                    return Ok(Need::Snapshot { reason: UNPROVED });
-                }
-            }
+        if Some(newest) > acknowledged
+            && let Some(need) = self.judge(local, position, newest).await?
+        {
+            return Ok(need);
         }
         if self.watch.take_listed() || Some(newest) > acknowledged {
             let whole = self.with_index(|index| {
@@ -146,6 +138,31 @@ impl Replica {
             first: newest.next(),
             last: position,
         })
+    }
+
+    /// What follows from a newest file that is not acknowledged: it is from before the start, or was put
+    /// by a call that seemed to fail, or is not ours. `None` when it is ours.
+    async fn judge(&self, local: &LocalDir, position: Txid, newest: Txid) -> Result<Option<Need>> {
+        match self.origin(local, newest).await? {
+            Origin::Ours => return Ok(None),
+            Origin::Other if self.acknowledged().is_some() => return Err(self.fence(newest)),
+            Origin::Other | Origin::Unproved => {}
+        }
+        if newest.next() < position {
+            return Ok(Some(Need::Takeover {
+                claim: newest.next(),
+                reason: DIVERGED,
+            }));
+        }
+        // The next transaction is to be the whole database, so that no file of ours comes directly after
+        // one of theirs.
+        *self.diverged() = Some(position);
+        Ok(Some(after_divergence(
+            local,
+            position,
+            Some(newest),
+            position,
+        )))
     }
 
     /// Notes that a snapshot of everything up to `txid` is in the replica.
@@ -299,12 +316,42 @@ impl Replica {
                 Err(error) => return Err(error.into()),
             }
         }
-        match self.store.head(key.clone()).await {
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == storage::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
+        if !self.is_free(&key).await? {
+            return Ok(None);
         }
         Ok(Some(put(Condition::None).await?.size))
+    }
+
+    async fn is_free(&self, key: &Key) -> Result<bool> {
+        match self.store.head(key.clone()).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == storage::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// On stores without conditional writes: fails if the key of a transaction in level 0 is taken.
+    pub(crate) async fn check_free(&self, txid: Txid) -> Result<()> {
+        let key = self.layout.key(Level::RAW, TxidRange::single(txid));
+        if self.watch.has_conditions() || self.is_free(&key).await? {
+            return Ok(());
+        }
+        Err(self.fence(txid))
+    }
+
+    /// What a put means that was to take a free key of level 0: a key that is taken shows another
+    /// writer.
+    pub(crate) fn claimed<T>(&self, txid: Txid, put: storage::Result<T>) -> Result<T> {
+        match put {
+            Err(error) if error.kind() == storage::ErrorKind::AlreadyExists => {
+                Err(self.fence(txid))
+            }
+            Err(error) if error.kind() == storage::ErrorKind::Unsupported => {
+                self.watch.no_conditions();
+                Err(error.into())
+            }
+            other => Ok(other?),
+        }
     }
 
     pub(crate) fn note_file(&self, level: Level, range: TxidRange, size: u64, created: Timestamp) {

@@ -201,6 +201,16 @@ impl Bed {
     }
 
     pub(crate) async fn prove_from(&self, remote: &Remote) {
+        self.prove_states_from(remote).await;
+        self.prove_latest(remote).await;
+    }
+
+    /// Every state that was noted must be restored.
+    pub(crate) async fn prove_states(&self) {
+        self.prove_states_from(&self.remote).await;
+    }
+
+    async fn prove_states_from(&self, remote: &Remote) {
         let states = self.states.borrow().clone();
         assert!(!states.is_empty());
         for (txid, content) in &states {
@@ -209,7 +219,6 @@ impl Bed {
             let restored = hash::content_hash(&output, Access::Rest).unwrap();
             assert_eq!(restored, *content, "content at {txid}");
         }
-        self.prove_latest(remote).await;
     }
 
     /// The newest state of the replica must be what there is now.
