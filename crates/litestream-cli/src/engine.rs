@@ -40,12 +40,6 @@ pub(crate) fn check_features(config: &Config) -> Result<(), BuildError> {
     if !config.heartbeat_url.is_empty() {
         return missing("heartbeat-url");
     }
-    if config.validation_interval.is_some() {
-        return missing("validation.interval");
-    }
-    if config.verify_compaction {
-        return missing("verify-compaction");
-    }
     if config
         .dbs
         .iter()
@@ -102,6 +96,8 @@ pub(crate) fn retention(config: &Config) -> RetentionSettings {
         l0_retention: config.l0_retention,
         l0_retention_check_interval: config.l0_retention_check_interval,
         delete_remote: config.retention_enabled,
+        verify_compaction: config.verify_compaction,
+        validation_interval: config.validation_interval,
     }
 }
 

@@ -1,67 +1,49 @@
-//! Merges files of one level into the next, and says what retention may delete.
+//! Merges files of one level into the next, and says what is due and what may be deleted.
 //!
-//! The decisions are pure functions of the index. Invariant: a file is deleted only if another file
-//! that stays covers its transactions, or if everything it is needed for has been deleted by
-//! policy; the newest file of a level always stays.
+//! | Module | Owns |
+//! |---|---|
+//! | `ladder` | which files go up next, and the intervals |
+//! | `retention` | what may be deleted |
+//! | `contiguity` | whether the files of a level follow each other |
+//!
+//! The decisions are pure functions of the index; only [`compact`] and [`merge_into`] move bytes.
+//! Invariant: what is merged is stored under its name in full, or not at all, and its inputs stay.
+
+mod contiguity;
+mod ladder;
+mod retention;
 
 use std::fs::File;
-use std::io::Read;
-use std::time::Duration;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use litestream_storage::{Body, ByteRange, PutOptions};
+use litestream_storage::{Body, ByteRange, Key, ObjectStore, PutOptions};
 use ltx::{Decoder, Level, Timestamp, TxidRange};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
+pub(crate) use self::contiguity::{Finding, check_level};
+pub(crate) use self::ladder::{Batch, first_input, inputs, interval_end};
+pub(crate) use self::retention::{
+    expired_raw, expired_snapshots, raw_to_delete, snapshots_to_delete,
+};
 use crate::bridge::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
 use crate::local::LocalDir;
 use crate::pool::Pool;
-use crate::replica::{RemoteFile, RemoteIndex, Replica};
+use crate::replica::{RemoteFile, Replica};
 
-/// Files merged in one go; what is left over is merged next.
-const MOST_INPUTS: usize = 256;
-/// Milliseconds from 0001-01-01 to the Unix epoch: intervals are counted from there.
-const YEAR_ONE: i64 = 62_135_596_800_000;
-
-/// Files of the level below that are not in `level` yet, up to the first hole.
-fn inputs(index: &RemoteIndex, level: Level) -> Vec<RemoteFile> {
-    let Some(below) = level.below() else {
-        return Vec::new();
-    };
-    let done = index.level_max(level);
-    let mut inputs: Vec<RemoteFile> = Vec::new();
-    for file in index
-        .level(below)
-        .iter()
-        .filter(|file| Some(file.range.min) > done)
-    {
-        let follows = inputs
-            .last()
-            .is_none_or(|last| file.range.extends(&last.range));
-        if !follows || inputs.len() == MOST_INPUTS {
-            break;
-        }
-        inputs.push(*file);
-    }
-    inputs
+/// What a compaction has done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Compacted {
+    /// The new file.
+    pub(crate) file: RemoteFile,
+    /// The batch was full: there is more of the same.
+    pub(crate) more: bool,
 }
 
-/// The oldest file that is not merged into `level` yet.
-pub(crate) fn first_input(index: &RemoteIndex, level: Level) -> Option<RemoteFile> {
-    inputs(index, level).first().copied()
-}
-
-/// The end of the interval that a time lies in. Intervals are aligned as the reference aligns them,
-/// from the year 1 on.
-pub(crate) fn interval_end(time: Timestamp, interval: Duration) -> Timestamp {
-    let interval = i64::try_from(interval.as_millis())
-        .unwrap_or(i64::MAX)
-        .max(1);
-    let since = time.as_millis().saturating_add(YEAR_ONE);
-    let start = since - since.rem_euclid(interval);
-    Timestamp::from_millis(start.saturating_add(interval).saturating_sub(YEAR_ONE))
-}
-
-/// Merges what is new in the level below into one file of `level`.
+/// Merges what is new in the level below into one file of `level`, up to a batch.
 ///
 /// # Cost
 /// Reads each input once, from the meta directory where it is there; one upload.
@@ -70,79 +52,145 @@ pub(crate) async fn compact(
     local: &LocalDir,
     pool: &Pool,
     level: Level,
-) -> Result<Option<RemoteFile>> {
-    let inputs = replica.with_index(|index| inputs(index, level))?;
-    let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else {
+) -> Result<Option<Compacted>> {
+    let Batch { files, more } = replica.with_index(|index| inputs(index, level))?;
+    let (Some(first), Some(last)) = (files.first(), files.last()) else {
         return Ok(None);
     };
     let Some(range) = TxidRange::new(first.range.min, last.range.max) else {
         return Ok(None);
     };
-    let timestamp = last.created;
-    let mut sources: Vec<(String, Box<dyn Read + Send>)> = Vec::with_capacity(inputs.len());
-    for file in &inputs {
-        let key = replica.layout().key(file.level, file.range);
-        let name = key.as_str().to_owned();
-        let reader = if let Some(reader) = open_local(local, file) {
-            reader
-        } else {
-            let object = replica.store().get(key, ByteRange::ALL).await?;
-            Box::new(ChunkReader::spawn(object.body))
-        };
-        sources.push((name, reader));
-    }
-    let (writer, body) = ChunkWriter::new();
-    let merged = pool.run(move || merge(sources, writer));
-    let options = PutOptions {
-        timestamp: Some(timestamp.as_millis()),
-        ..PutOptions::default()
+    let file = merge_into(replica, local, pool, files, level, range).await?;
+    Ok(Some(Compacted { file, more }))
+}
+
+/// Merges `inputs`, oldest first, into one file.
+///
+/// Its time is that of its newest transaction, read from the newest input: a listing does not tell
+/// it on every store.
+///
+/// # Cost
+/// As for [`compact`].
+pub(crate) async fn merge_into(
+    replica: &Replica,
+    local: &LocalDir,
+    pool: &Pool,
+    inputs: Vec<RemoteFile>,
+    level: Level,
+    range: TxidRange,
+) -> Result<RemoteFile> {
+    let sources = Sources {
+        store: Arc::clone(replica.store()),
+        files: inputs
+            .into_iter()
+            .map(|file| InputFile {
+                local: (file.level == Level::RAW && file.range.is_single())
+                    .then(|| local.file(file.range.max)),
+                key: replica.layout().key(file.level, file.range),
+            })
+            .collect(),
     };
-    let put = replica.store().put(
-        replica.layout().key(level, range),
-        Body::Stream(body),
-        options,
-    );
-    let (merged, put) = tokio::join!(merged, put);
-    let meta = put?;
-    merged?;
-    let file = RemoteFile {
+    let (announce, announced) = oneshot::channel();
+    let (writer, body) = ChunkWriter::new();
+    let runtime = Handle::current();
+    let merging = pool.run(move || merge(sources, &runtime, writer, announce));
+    let putting = async {
+        // Without an announcement the merge has failed, and says why.
+        let Ok(timestamp) = announced.await else {
+            return Ok(None);
+        };
+        let options = PutOptions {
+            timestamp: Some(timestamp.as_millis()),
+            ..PutOptions::default()
+        };
+        let key = replica.layout().key(level, range);
+        let meta = replica
+            .store()
+            .put(key, Body::Stream(body), options)
+            .await?;
+        Ok(Some((meta.size, timestamp)))
+    };
+    let (merged, put) = tokio::join!(merging, putting);
+    let stored = told_first(merged, put)?;
+    let (size, created) = stored.ok_or(Error::Closing { what: "compact" })?;
+    replica.note_file(level, range, size, created);
+    Ok(RemoteFile {
         level,
         range,
-        size: meta.size,
-        created: timestamp,
-    };
-    replica.note_file(level, range, meta.size, timestamp);
-    Ok(Some(file))
+        size,
+        created,
+    })
 }
 
-/// The local copy of a level-0 file: cheaper, and certainly whole.
-fn open_local(local: &LocalDir, file: &RemoteFile) -> Option<Box<dyn Read + Send>> {
-    if file.level != Level::RAW {
-        return None;
+/// Of two errors the one that caused the other: a writer whose upload ended is told so by its
+/// channel, an upload whose writer failed by its body.
+pub(crate) fn told_first<T>(
+    written: Result<()>,
+    put: Result<T, litestream_storage::Error>,
+) -> Result<T> {
+    match (written, put) {
+        (Ok(()), put) => Ok(put?),
+        (Err(written), Err(put)) if put.kind() != litestream_storage::ErrorKind::Cancelled => {
+            drop(written);
+            Err(put.into())
+        }
+        (Err(written), _) => Err(written),
     }
-    let file = File::open(local.file(file.range.max)).ok()?;
-    Some(Box::new(file))
 }
 
-fn merge(sources: Vec<(String, Box<dyn Read + Send>)>, mut writer: ChunkWriter) -> Result<()> {
+/// Where the bytes of a merge come from.
+struct Sources {
+    store: Arc<dyn ObjectStore>,
+    files: Vec<InputFile>,
+}
+
+struct InputFile {
+    /// The local copy of a level-0 file: cheaper, and certainly whole.
+    local: Option<PathBuf>,
+    key: Key,
+}
+
+impl InputFile {
+    fn open(&self, store: &dyn ObjectStore, runtime: &Handle) -> Result<Box<dyn Read + Send>> {
+        if let Some(path) = &self.local {
+            match File::open(path) {
+                Ok(file) => return Ok(Box::new(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("open", path, error)),
+            }
+        }
+        let object = runtime.block_on(store.get(self.key.clone(), ByteRange::ALL))?;
+        Ok(Box::new(ChunkReader::spawn(object.body)))
+    }
+}
+
+/// Runs on a pool thread: opens the inputs only when there is room for the work, so that no
+/// connection waits idle.
+fn merge(
+    sources: Sources,
+    runtime: &Handle,
+    mut writer: ChunkWriter,
+    announce: oneshot::Sender<Timestamp>,
+) -> Result<()> {
     let fail = |source| Error::LtxStream {
         operation: "compact",
         source,
     };
-    let mut decoders = Vec::with_capacity(sources.len());
-    for (name, reader) in sources {
-        match Decoder::new(reader, name) {
-            Ok(decoder) => decoders.push(decoder),
-            Err(error) => {
-                writer.fail(&error.to_string());
-                return Err(fail(error));
-            }
+    let begin = || {
+        let mut decoders = Vec::with_capacity(sources.files.len());
+        for file in &sources.files {
+            let reader = file.open(&*sources.store, runtime)?;
+            decoders.push(Decoder::new(reader, file.key.as_str()).map_err(fail)?);
         }
+        ltx::Merge::new(decoders).map_err(fail)
+    };
+    let merge = begin()?;
+    let gone = |error| Error::io("upload", std::path::Path::new("compaction"), error);
+    if announce.send(merge.header().timestamp).is_err() {
+        return Err(Error::Closing { what: "compact" });
     }
-    match ltx::merge(decoders, &mut writer) {
-        Ok(_) => writer
-            .finish()
-            .map_err(|error| Error::io("upload", std::path::Path::new("compaction"), error)),
+    match merge.encode(&mut writer) {
+        Ok(_) => writer.finish().map_err(gone),
         Err(error) => {
             writer.fail(&error.to_string());
             Err(fail(error))
@@ -150,81 +198,33 @@ fn merge(sources: Vec<(String, Box<dyn Read + Send>)>, mut writer: ChunkWriter) 
     }
 }
 
-/// The level-0 files that are compacted and of which the oldest passes its time first, and when.
-pub(crate) fn expired_raw(
-    index: &RemoteIndex,
-    retention: Duration,
-) -> Option<(RemoteFile, Timestamp)> {
-    let compacted = index.level_max(Level::new(1)?)?;
-    let files = index.level(Level::RAW);
-    let first = files
-        .first()
-        .filter(|file| files.len() > 1 && file.range.max <= compacted)?;
-    (!retention.is_zero()).then(|| (*first, later(first.created, retention)))
-}
+#[cfg(test)]
+mod tests {
+    use ltx::Txid;
 
-/// The level-0 files to delete now: compacted, old enough, a run from the oldest on, never the newest.
-pub(crate) fn raw_to_delete(
-    index: &RemoteIndex,
-    retention: Duration,
-    now: Timestamp,
-) -> Vec<RemoteFile> {
-    let Some(compacted) = Level::new(1).and_then(|level| index.level_max(level)) else {
-        return Vec::new();
-    };
-    let files = index.level(Level::RAW);
-    let keep = files.len().saturating_sub(1);
-    let old = files
-        .iter()
-        .take(keep)
-        .take_while(|file| file.range.max <= compacted && later(file.created, retention) <= now);
-    old.copied().collect()
-}
+    use super::*;
+    use crate::replica::RemoteIndex;
 
-/// The oldest snapshot, if there is a newer one, and when it passes its time.
-pub(crate) fn expired_snapshots(
-    index: &RemoteIndex,
-    retention: Duration,
-) -> Option<(RemoteFile, Timestamp)> {
-    let snapshots = index.level(Level::SNAPSHOT);
-    let first = snapshots.first().filter(|_| snapshots.len() > 1)?;
-    Some((*first, later(first.created, retention)))
-}
-
-/// Snapshots past their time but for the newest, and files of the levels between that end before
-/// the newest snapshot that is deleted: a restore in flight that was planned on that snapshot still
-/// finds what follows it.
-pub(crate) fn snapshots_to_delete(
-    index: &RemoteIndex,
-    retention: Duration,
-    levels: usize,
-    now: Timestamp,
-) -> Vec<RemoteFile> {
-    let snapshots = index.level(Level::SNAPSHOT);
-    let keep = snapshots.len().saturating_sub(1);
-    let expired = snapshots
-        .iter()
-        .take(keep)
-        .filter(|file| later(file.created, retention) <= now);
-    let mut delete: Vec<RemoteFile> = expired.copied().collect();
-    let Some(floor) = delete.iter().map(|file| file.range.max).max() else {
-        return delete;
-    };
-    for level in Level::ALL.into_iter().skip(1).take(levels) {
-        let files = index.level(level);
-        let keep = files.len().saturating_sub(1);
-        delete.extend(
-            files
-                .iter()
-                .take(keep)
-                .filter(|file| file.range.max < floor)
-                .copied(),
-        );
+    pub(super) fn file(level: u8, min: u64, max: u64) -> RemoteFile {
+        aged(level, min, max, Timestamp::from_millis(0), 0)
     }
-    delete
-}
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(time.as_millis().saturating_add(by))
+    /// A file that came so many milliseconds before `now`.
+    pub(super) fn aged(level: u8, min: u64, max: u64, now: Timestamp, age: i64) -> RemoteFile {
+        let (min, max) = (Txid::new(min).unwrap(), Txid::new(max).unwrap());
+        RemoteFile {
+            level: Level::new(level).unwrap(),
+            range: TxidRange::new(min, max).unwrap(),
+            size: 200,
+            created: Timestamp::from_millis(now.as_millis() - age),
+        }
+    }
+
+    pub(super) fn index(files: &[(u8, u64, u64)]) -> RemoteIndex {
+        let mut index = RemoteIndex::default();
+        for (level, min, max) in files {
+            index.insert(file(*level, *min, *max));
+        }
+        index
+    }
 }

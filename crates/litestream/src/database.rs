@@ -9,6 +9,7 @@ mod driver;
 mod learn;
 mod lookout;
 mod maintain;
+mod mark;
 mod observe;
 mod snapshot;
 mod staging;
@@ -44,8 +45,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) steps: Arc<dyn FileSteps>,
     pub(crate) pool: Pool,
-    /// A second, smaller pool: compactions and snapshots must not delay captures.
+    /// A second, smaller pool: compactions must not delay captures.
     pub(crate) slow_pool: Pool,
+    /// A third one: a snapshot may take hours, and must not delay compactions.
+    pub(crate) snapshot_pool: Pool,
     pub(crate) watcher: Option<Arc<Watcher>>,
     /// Databases that look for waiting checkpoints at this moment.
     pub(crate) looking: Arc<AtomicU32>,

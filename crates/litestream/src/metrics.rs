@@ -18,6 +18,7 @@ pub(crate) struct DatabaseMetrics {
     pub(crate) disk_full: AtomicU64,
     passive: ModeMetrics,
     truncate: ModeMetrics,
+    pub(crate) compaction_verify_errors: AtomicU64,
     pub(crate) write_lock_nanoseconds: AtomicU64,
     pub(crate) write_lock_longest_nanoseconds: AtomicU64,
 }
@@ -63,6 +64,9 @@ pub struct MetricsSnapshot {
     pub passive: CheckpointCounts,
     /// Truncating checkpoints (`litestream_checkpoint_*{mode="TRUNCATE"}`).
     pub truncate: CheckpointCounts,
+    /// Compactions after which the level was found to have a gap or an overlap
+    /// (`litestream_compaction_verify_error_count`).
+    pub compaction_verify_errors: u64,
     /// Time for which the write lock was held, in all.
     pub write_lock: Duration,
     /// The longest time for which the write lock was held.
@@ -123,6 +127,7 @@ impl DatabaseMetrics {
             disk_full: get(&self.disk_full) != 0,
             passive: mode(&self.passive),
             truncate: mode(&self.truncate),
+            compaction_verify_errors: get(&self.compaction_verify_errors),
             write_lock: Duration::from_nanos(get(&self.write_lock_nanoseconds)),
             write_lock_longest: Duration::from_nanos(get(&self.write_lock_longest_nanoseconds)),
         }

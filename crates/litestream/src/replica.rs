@@ -5,17 +5,20 @@
 
 mod foreign;
 mod index;
+mod known;
 mod layout;
 mod upload;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use litestream_storage::{ByteRange, ObjectStore};
-use ltx::{Level, Txid, TxidRange};
+use futures_util::{FutureExt, TryFutureExt};
+use litestream_storage::{ByteRange, ListOptions, ObjectStore};
+use ltx::{Level, Timestamp, Txid, TxidRange};
 use tokio::sync::{Notify, watch};
 
 use self::foreign::ForeignWatch;
 pub use self::index::RemoteIndex;
+use self::known::Known;
 pub use self::layout::{Layout, RemoteFile};
 pub(crate) use self::upload::Need;
 use crate::database::Uploads;
@@ -43,7 +46,7 @@ pub struct Replica {
     adopt: Option<Box<Adopt>>,
     layout: Layout,
     settings: ReplicaSettings,
-    index: Mutex<Option<RemoteIndex>>,
+    index: Known,
     acknowledged: watch::Sender<Option<Txid>>,
     /// The replica was found to hold another history: only what is captured above this transaction
     /// may go there, behind a snapshot.
@@ -67,7 +70,7 @@ impl Replica {
             adopt: None,
             layout,
             settings,
-            index: Mutex::new(None),
+            index: Known::new(),
             acknowledged: watch::Sender::new(None),
             diverged: Mutex::new(None),
             uploads: Mutex::default(),
@@ -167,42 +170,75 @@ impl Replica {
 
     /// Lists the replica, unless what it holds is known.
     pub(crate) async fn ensure_index(&self) -> Result<()> {
-        if self.known_index().is_some() {
+        let list = || {
+            let listed = RemoteIndex::load(&*self.store, self.layout, false);
+            listed.inspect_ok(|_| self.watch.listed()).boxed()
+        };
+        if self.index.ensure(list).await? {
             return Ok(());
         }
-        let index = RemoteIndex::load(&*self.store, self.layout, false).await?;
-        self.watch.listed();
-        *self.known_index() = Some(index);
-        Ok(())
+        Err(self.unlisted())
     }
 
     /// Asks the index, which must have been listed; it may have been thrown away meanwhile.
     pub(crate) fn with_index<R>(&self, ask: impl FnOnce(&RemoteIndex) -> R) -> Result<R> {
-        let known = self.known_index();
-        known.as_ref().map(ask).ok_or(Error::Unlisted {
+        self.index.ask(ask).ok_or_else(|| self.unlisted())
+    }
+
+    fn unlisted(&self) -> Error {
+        Error::Unlisted {
             kind: self.store.kind(),
-        })
+        }
+    }
+
+    /// How long ago the replica was listed, `None` when it has to be listed anyway.
+    pub(crate) fn index_age(&self) -> Option<std::time::Duration> {
+        self.index.age()
     }
 
     /// Newest transaction on any level, `None` when not known or when there is none.
     pub(crate) fn known_max(&self) -> Option<Txid> {
-        self.known_index().as_ref().and_then(RemoteIndex::max)
+        self.index.ask(RemoteIndex::max).flatten()
     }
 
-    /// Runs `change` on the index, if it is known.
-    pub(crate) fn update_index(&self, change: impl FnOnce(&mut RemoteIndex)) {
-        if let Some(index) = self.known_index().as_mut() {
-            change(index);
-        }
+    /// Notes that the store has taken a file.
+    pub(crate) fn note_file(&self, level: Level, range: TxidRange, size: u64, created: Timestamp) {
+        self.index.stored(RemoteFile {
+            level,
+            range,
+            size,
+            created,
+        });
+    }
+
+    /// Notes that the store has deleted a file.
+    pub(crate) fn note_deleted(&self, file: RemoteFile) {
+        self.index.deleted(file);
+    }
+
+    /// Tells of every file that is noted.
+    pub(crate) fn subscribe_files(&self) -> watch::Receiver<()> {
+        self.index.subscribe()
     }
 
     /// Forgets what the replica holds: it is listed again before the next work.
     pub(crate) fn forget_index(&self) {
-        *self.known_index() = None;
+        self.index.forget();
     }
 
-    fn known_index(&self) -> MutexGuard<'_, Option<RemoteIndex>> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Lists the files of one level.
+    ///
+    /// # Cost
+    /// One listing of the level.
+    pub(crate) async fn list_level(&self, level: Level) -> Result<Vec<RemoteFile>> {
+        use futures_util::TryStreamExt;
+        let prefix = self.layout.level_prefix(level);
+        let mut listing = self.store.list(prefix, ListOptions::default());
+        let mut files = Vec::new();
+        while let Some(meta) = listing.try_next().await? {
+            files.extend(self.layout.parse(&meta));
+        }
+        Ok(files)
     }
 
     /// Reads a part of one file.

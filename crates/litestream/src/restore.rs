@@ -20,10 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::integrity::IntegrityCheck;
 pub use self::plan::{RestorePlan, Target, plan};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::{AllSteps, FileSteps, Files, Ownership, parent_of};
 use crate::replica::{Layout, RemoteFile, RemoteIndex};
 use crate::settings::defaults;
+
+/// Plans made anew after a file of the plan has vanished.
+const MOST_PLANS: usize = 4;
 
 /// How to restore.
 #[derive(Debug, Clone)]
@@ -149,15 +152,36 @@ pub async fn restore(source: &Source, options: RestoreOptions) -> Result<Restore
 }
 
 /// As [`restore`], with a plan that was made before.
+///
+/// Retention may delete a file of the plan before it is fetched. Then the same state is planned
+/// anew from the files that took its place; when that state is gone, and the newest was asked for,
+/// the newest.
 pub async fn restore_plan(
     source: &Source,
     plan: &RestorePlan,
     options: RestoreOptions,
 ) -> Result<Restored> {
-    restore_finished(source, plan, options, None).await
+    let mut plan = plan.clone();
+    for _ in 0..MOST_PLANS {
+        let error = match restore_finished(source, &plan, options.clone(), None).await {
+            Err(error @ Error::Storage(_)) if error.kind() == ErrorKind::NotFound => error,
+            result => return result,
+        };
+        let again = match source.plan(Target::Txid(plan.txid())).await {
+            Err(_) if options.target == Target::Latest => source.plan(Target::Latest).await,
+            again => again,
+        };
+        match again {
+            // What is still listed and cannot be found is lost.
+            Ok(again) if again != plan => plan = again,
+            _ => return Err(error),
+        }
+        tracing::debug!(%error, txid = %plan.txid(), "a file of the restore plan has vanished, planning anew");
+    }
+    restore_finished(source, &plan, options, None).await
 }
 
-/// As [`restore_plan`]; `finish` sees the complete image before it gets its name.
+/// Restores with this plan; `finish` sees the complete image before it gets its name.
 pub(crate) async fn restore_finished(
     source: &Source,
     plan: &RestorePlan,

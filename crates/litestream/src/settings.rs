@@ -131,7 +131,8 @@ pub struct RetentionSettings {
     pub levels: Vec<Duration>,
     /// Time between two snapshots.
     pub snapshot_interval: Duration,
-    /// How long snapshots, and what builds on them, are kept.
+    /// How far back states can be restored at least: snapshots that are older go, but for the newest
+    /// of them, which the oldest states inside build on.
     pub snapshot_retention: Duration,
     /// How long level-0 files are kept after they are compacted; zero keeps them for ever.
     pub l0_retention: Duration,
@@ -139,6 +140,12 @@ pub struct RetentionSettings {
     pub l0_retention_check_interval: Duration,
     /// Whether files are deleted from the replica at all.
     pub delete_remote: bool,
+    /// Lists a level after each compaction into it and tells of gaps and overlaps. Effect on cost:
+    /// one request more per compaction.
+    pub verify_compaction: bool,
+    /// Lists each replica so often and tells of gaps and overlaps; `None` never does. Effect on
+    /// cost: a listing per interval, also of an idle database.
+    pub validation_interval: Option<Duration>,
 }
 
 impl Default for RetentionSettings {
@@ -150,6 +157,8 @@ impl Default for RetentionSettings {
             l0_retention: defaults::L0_RETENTION,
             l0_retention_check_interval: defaults::L0_RETENTION_CHECK_INTERVAL,
             delete_remote: true,
+            verify_compaction: false,
+            validation_interval: None,
         }
     }
 }

@@ -21,8 +21,10 @@ use crate::watcher::Watcher;
 
 /// Captures that may run at the same time.
 const CAPTURE_THREADS: usize = 4;
-/// Compactions and snapshots that may run at the same time.
+/// Compactions that may run at the same time.
 const SLOW_THREADS: usize = 2;
+/// Snapshots that may be read at the same time.
+const SNAPSHOT_THREADS: usize = 2;
 /// Databases closed at the same time.
 const CLOSE_AT_ONCE: usize = 64;
 /// The watchdog looks at every database so often: shared memory only, no system call.
@@ -81,6 +83,7 @@ impl Store {
                 steps: settings.steps,
                 pool: Pool::new(CAPTURE_THREADS),
                 slow_pool: Pool::new(SLOW_THREADS),
+                snapshot_pool: Pool::new(SNAPSHOT_THREADS),
                 watcher: settings.background.then(Watcher::start).flatten(),
                 looking: Arc::default(),
                 retention: Arc::new(settings.retention),

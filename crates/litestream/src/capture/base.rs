@@ -51,6 +51,54 @@ impl Capture {
         Ok(self.position() != before)
     }
 
+    /// Writes a transaction that changes nothing: page 1 as it is, and the page of the last frame
+    /// that is captured, by which others find the position in the WAL. `false` when there is
+    /// something real to capture, or nothing at all.
+    pub(crate) fn mark(&mut self) -> Result<bool> {
+        self.check_identity()?;
+        let index = self.pin.peek()?;
+        let commit = self.ltx.position().map_or(0, |position| position.commit);
+        if self.is_behind(&index) || self.rebase.is_some() || commit == 0 {
+            return Ok(false);
+        }
+        let (salts, frames) = match self.tail {
+            Tail::At(cursor) => (cursor.header.salts, cursor.frame),
+            Tail::Fresh => (index.header.salts, 0),
+        };
+        let (mut map, mut wal) = (PageMap::new(), None);
+        // As for a frozen reader: what is not in the WAL in force is in the database file.
+        if let Tail::At(end) = self.tail
+            && salts == index.header.salts
+            && index.checkpoint.backfilled < frames
+        {
+            let file = self.open_wal()?;
+            self.map_generation(&file, end, &mut map)?;
+            wal = Some(file);
+        }
+        let last = map.iter().find(|(_, frame)| *frame == frames);
+        let confirm = || match wal {
+            Some(_) => self.pin.confirm(salts, &self.wal_path),
+            None => Ok(()),
+        };
+        let image = BaseImage {
+            salts,
+            frames,
+            commit,
+            pages: Pages {
+                page_size: self.page_size,
+                map: &map,
+                wal: wal.as_ref().map(|wal| (wal, self.wal_path.as_path())),
+                batch: None,
+                database: self.pin.connection(),
+                database_path: &self.settings.path,
+            },
+            confirm: &confirm,
+        };
+        self.ltx.mark(&image, last.map(|(pgno, _)| pgno))?;
+        self.write_record();
+        Ok(true)
+    }
+
     /// The open WAL and the position at its end.
     fn state_at(&self, index: &WalIndex) -> Result<(Option<File>, Tail)> {
         let header = &index.header;

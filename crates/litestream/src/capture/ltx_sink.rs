@@ -124,6 +124,36 @@ impl LtxSink {
         self.floor = self.floor.max(Some(floor));
     }
 
+    /// Writes a transaction that changes nothing: page 1 and one other, as they are. It covers no
+    /// frame: what comes next follows on what came before.
+    pub(crate) fn mark(&mut self, image: &BaseImage<'_>, other: Option<u32>) -> Result<()> {
+        let page_size = image.pages.page_size();
+        let range = WalRange {
+            offset: frames_end(page_size.get(), image.frames),
+            size: 0,
+            salts: image.salts,
+        };
+        let header = self.header(page_size, image.commit, &range)?;
+        let path = self.local.file(header.max_txid);
+        let numbers = [
+            Some(1),
+            other.filter(|pgno| *pgno > 1 && *pgno <= image.commit),
+        ];
+        let encode = |encoder: &mut StagedEncoder, page: &mut Vec<u8>, _: &mut Vec<u8>| {
+            page.resize(page_size.bytes(), 0);
+            for pgno in numbers.into_iter().flatten().filter_map(Pgno::new) {
+                if !image.pages.read_from_wal(pgno, page)? {
+                    image.pages.read_from_database(pgno, page)?;
+                }
+                encoder
+                    .encode_page(pgno, page)
+                    .map_err(|error| Error::ltx("write", &path, error))?;
+            }
+            Ok(())
+        };
+        self.write(header, encode, || image.confirm())
+    }
+
     fn next_txid(&self) -> Result<Txid> {
         match self.newest() {
             None => Ok(Txid::FIRST),

@@ -1,121 +1,163 @@
 //! Compaction, snapshots and retention of one replica: what is due when, worked out from the index.
 //!
 //! Nothing is due while nothing new comes in, so an idle replica has neither a timer nor a request.
+//! Three lines of work go side by side, so that a snapshot that takes hours keeps nothing else
+//! waiting: the ladder with its retention, the snapshots, and the validation if there is one.
+//!
+//! Invariant: of one line at most one chore runs at a time, and after a failure none before the
+//! replica was listed anew.
+
+pub(super) mod chores;
+mod validate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ltx::{Level, Timestamp, Txid};
+use ltx::{Level, Timestamp};
 
-use super::{Inner, snapshot};
+use self::chores::{Chore, Line, Passed, first_due};
+use super::{Inner, mark, snapshot};
 use crate::compact;
-use crate::error::{ErrorKind, Result};
-use crate::replica::{RemoteFile, RemoteIndex, Replica};
-use crate::settings::RetentionSettings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::add;
+use crate::replica::{RemoteFile, Replica};
+use crate::restore::{Target, plan};
+use crate::settings::defaults::MAX_BACKOFF;
 
-/// A failed pass is tried again after this time.
+/// A failed chore is tried again after this time, then after twice as long, and so on.
 const RETRY: Duration = Duration::from_secs(30);
-
-/// A piece of work on a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chore {
-    Compact(Level),
-    Snapshot,
-    RetainRaw,
-    RetainSnapshots,
-}
+/// An index that is older is not believed any more before the next chore: somebody else may have
+/// deleted by a life-cycle rule. Nothing is listed only because time goes by.
+const OLD_INDEX: Duration = Duration::from_hours(24);
 
 /// Does what becomes due, for ever.
 pub(super) async fn maintain_loop(inner: &Arc<Inner>, replica: &Arc<Replica>) {
+    tokio::join!(
+        follow_line(inner, replica, Line::Ladder),
+        follow_line(inner, replica, Line::Snapshots),
+        validate::validate_loop(inner, replica),
+    );
+}
+
+async fn follow_line(inner: &Arc<Inner>, replica: &Arc<Replica>, line: Line) {
     let mut acknowledged = replica.subscribe();
-    let mut retry = false;
+    let mut files = replica.subscribe_files();
+    let mut passed = Passed::default();
+    let mut failures = 0_u32;
     loop {
-        while retry {
-            tokio::time::sleep(RETRY).await;
-            retry = replica.ensure_index().await.is_err();
+        if failures > 0 {
+            tokio::time::sleep(pause(failures)).await;
+            if replica.ensure_index().await.is_err() {
+                failures += 1;
+                continue;
+            }
+            passed.hole = !is_whole(replica);
         }
         acknowledged.borrow_and_update();
-        let due = next_chore(inner, replica);
-        let Some((at, chore)) = due else {
-            if acknowledged.changed().await.is_err() {
-                return;
+        files.borrow_and_update();
+        let news = async {
+            tokio::select! {
+                changed = acknowledged.changed() => changed.is_ok(),
+                changed = files.changed() => changed.is_ok(),
             }
-            continue;
+        };
+        let Some((at, chore)) = next_due(inner, replica, line, &passed) else {
+            if news.await {
+                continue;
+            }
+            return;
         };
         let wait = at
             .as_millis()
             .saturating_sub(inner.shared.clock.now().as_millis());
         let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             // Something else may be due sooner now.
-            changed = acknowledged.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
+            open = news => if open { continue } else { return },
         }
-        let performed = perform(inner, replica, chore).await;
-        replica.uploads().maintained(performed.as_ref().copied());
-        if let Err(error) = performed {
-            // Nothing is due as long as it is not known what the replica holds.
-            retry = true;
-            if error.kind() != ErrorKind::Cancelled {
-                tracing::error!(
-                    system = "store", db = inner.name, replica = replica.kind(), ?chore, %error,
-                    hint = error.hint(), "compaction failed"
-                );
+        let performed = perform(inner, replica, chore, &mut passed).await;
+        if !matches!(performed, Err(Error::Unlisted { .. })) {
+            replica.uploads().maintained(performed.as_ref().copied());
+        }
+        match performed {
+            Ok(()) => failures = 0,
+            // The other line has had an error; it has told of it.
+            Err(Error::Unlisted { .. }) => failures = 1,
+            Err(error) => {
+                failures += 1;
+                if error.kind() != ErrorKind::Cancelled {
+                    tell(inner, replica, chore, &error);
+                }
             }
         }
     }
 }
 
-/// The chore that is due first, and when.
-fn next_chore(inner: &Inner, replica: &Replica) -> Option<(Timestamp, Chore)> {
+fn pause(failures: u32) -> Duration {
+    let doubled = RETRY.saturating_mul(1 << failures.saturating_sub(1).min(8));
+    doubled.min(MAX_BACKOFF)
+}
+
+/// Whether the files of the replica lead to everything that is acknowledged.
+fn is_whole(replica: &Replica) -> bool {
+    let newest = replica.with_index(|index| {
+        let plan = plan(index, Target::Latest);
+        plan.map(|plan| plan.txid()).ok()
+    });
+    // What is not known is no hole.
+    newest.map_or(true, |newest| newest >= replica.acknowledged())
+}
+
+fn tell(inner: &Inner, replica: &Replica, chore: Chore, error: &Error) {
+    let (db, kind, hint) = (&inner.name, replica.kind(), error.hint());
+    match chore {
+        Chore::Compact(_) | Chore::Snapshot => tracing::error!(
+            system = "store", db, replica = kind, level = chore.level().get(), %error, hint,
+            "compaction failed"
+        ),
+        Chore::Mark => tracing::error!(
+            system = "store", db, replica = kind, %error, hint,
+            "cannot mark position in level 0"
+        ),
+        Chore::RetainRaw => tracing::error!(
+            system = "store", db, replica = kind, %error, hint,
+            "l0 retention enforcement failed"
+        ),
+        Chore::RetainSnapshots => tracing::error!(
+            system = "store", db, replica = kind, %error, hint,
+            "retention enforcement failed"
+        ),
+    }
+}
+
+/// The chore of a line that is due first, and when; `None` as well when the index is not known.
+fn next_due(
+    inner: &Inner,
+    replica: &Replica,
+    line: Line,
+    passed: &Passed,
+) -> Option<(Timestamp, Chore)> {
     let settings = &inner.shared.retention;
-    let chores = replica.with_index(|index| chores(settings, index, replica.acknowledged()));
-    chores.ok()?.into_iter().min_by_key(|(at, _)| *at)
+    let acknowledged = replica.acknowledged();
+    let due = replica.with_index(|index| first_due(settings, index, acknowledged, line, passed));
+    due.ok()?
 }
 
-fn chores(
-    settings: &RetentionSettings,
-    index: &RemoteIndex,
-    acknowledged: Option<Txid>,
-) -> Vec<(Timestamp, Chore)> {
-    let mut due = Vec::new();
-    for (interval, level) in settings.levels.iter().zip(Level::ALL.into_iter().skip(1)) {
-        // At the end of the interval in which the oldest of the new files came: once an interval.
-        if let Some(first) = compact::first_input(index, level) {
-            due.push((
-                compact::interval_end(first.created, *interval),
-                Chore::Compact(level),
-            ));
-        }
-    }
-    let snapshots = index.level(Level::SNAPSHOT);
-    if acknowledged.is_some() && index.level_max(Level::SNAPSHOT) < acknowledged {
-        let last = snapshots.iter().map(|file| file.created).max();
-        let at = last.map(|last| compact::interval_end(last, settings.snapshot_interval));
-        due.push((at.unwrap_or(Timestamp::from_millis(0)), Chore::Snapshot));
-    }
-    if settings.delete_remote {
-        let raw = compact::expired_raw(index, settings.l0_retention);
-        // Several files at a time: what expires in one check interval goes at its end.
-        due.extend(raw.map(|(_, at)| {
-            (
-                compact::interval_end(at, settings.l0_retention_check_interval),
-                Chore::RetainRaw,
-            )
-        }));
-        let expired = compact::expired_snapshots(index, settings.snapshot_retention);
-        due.extend(expired.map(|(_, at)| (at, Chore::RetainSnapshots)));
-    }
-    due
-}
-
-async fn perform(inner: &Arc<Inner>, replica: &Arc<Replica>, chore: Chore) -> Result<()> {
+async fn perform(
+    inner: &Arc<Inner>,
+    replica: &Arc<Replica>,
+    chore: Chore,
+    passed: &mut Passed,
+) -> Result<()> {
     replica.check_alone()?;
+    if replica.index_age().is_some_and(|age| age > OLD_INDEX) {
+        let _no_upload_meanwhile = replica.work.lock().await;
+        replica.forget_index();
+    }
     replica.ensure_index().await?;
-    let result = try_perform(inner, replica, chore).await;
+    let result = try_perform(inner, replica, chore, passed).await;
     if result.is_err() {
         let _no_upload_meanwhile = replica.work.lock().await;
         replica.forget_index();
@@ -123,28 +165,64 @@ async fn perform(inner: &Arc<Inner>, replica: &Arc<Replica>, chore: Chore) -> Re
     result
 }
 
-async fn try_perform(inner: &Arc<Inner>, replica: &Arc<Replica>, chore: Chore) -> Result<()> {
+async fn try_perform(
+    inner: &Arc<Inner>,
+    replica: &Arc<Replica>,
+    chore: Chore,
+    passed: &mut Passed,
+) -> Result<()> {
     match chore {
-        Chore::Compact(level) => compact_level(inner, replica, level).await,
-        Chore::Snapshot => snapshot::write(inner, replica).await.map(drop),
-        Chore::RetainRaw => enforce_raw_retention(inner, replica).await,
-        Chore::RetainSnapshots => enforce_snapshot_retention(inner, replica).await,
+        Chore::Compact(level) => {
+            let more = compact_level(inner, replica, level).await?;
+            passed.compacted(level, more, inner.shared.clock.now());
+        }
+        Chore::Mark => {
+            mark::mark(inner, replica).await?;
+            passed.compacted(Level::RAW, false, inner.shared.clock.now());
+        }
+        Chore::Snapshot => {
+            snapshot::write(inner, replica).await?;
+            passed.hole = false;
+        }
+        Chore::RetainRaw => enforce_raw_retention(inner, replica).await?,
+        Chore::RetainSnapshots => enforce_snapshot_retention(inner, replica).await?,
     }
+    Ok(())
 }
 
-async fn compact_level(inner: &Arc<Inner>, replica: &Arc<Replica>, level: Level) -> Result<()> {
+/// Answers whether more waits behind what was merged.
+async fn compact_level(inner: &Arc<Inner>, replica: &Arc<Replica>, level: Level) -> Result<bool> {
     let pool = &inner.shared.slow_pool;
-    let Some(file) = compact::compact(replica, &inner.local, pool, level).await? else {
-        return Ok(());
+    let Some(done) = compact::compact(replica, &inner.local, pool, level).await? else {
+        return Ok(false);
     };
+    let file = done.file;
     tracing::info!(
         system = "store", db = inner.name, level = level.get(),
         txid.min = %file.range.min, txid.max = %file.range.max, size = file.size,
         replica = inner.one_of_several(replica),
         "compaction complete"
     );
+    if inner.shared.retention.verify_compaction {
+        verify(inner, replica, level).await?;
+    }
     if level.below() == Some(Level::RAW) {
         remove_local(inner).await?;
+    }
+    Ok(done.more)
+}
+
+/// Lists the level that was compacted into and looks at what is really there.
+async fn verify(inner: &Arc<Inner>, replica: &Arc<Replica>, level: Level) -> Result<()> {
+    let files = replica.list_level(level).await?;
+    let found = replica.with_index(|index| compact::check_level(index, level, &files))?;
+    if let Some(first) = found.first() {
+        add(&inner.metrics.compaction_verify_errors, 1);
+        tracing::warn!(
+            system = "store", db = inner.name, subsystem = "compactor", level = level.get(),
+            replica = inner.one_of_several(replica), error = %first, findings = found.len(),
+            "post-compaction verification failed"
+        );
     }
     Ok(())
 }
@@ -235,14 +313,12 @@ async fn delete(replica: &Replica, files: Vec<RemoteFile>) -> Result<()> {
     }
     let failed = replica.store().delete(keys).await?;
     let failed_keys: Vec<_> = failed.iter().map(|(key, _)| key.clone()).collect();
-    replica.update_index(|index| {
-        for file in files
-            .iter()
-            .filter(|file| !failed_keys.contains(&layout.key(file.level, file.range)))
-        {
-            index.remove(file);
-        }
-    });
+    for file in files
+        .into_iter()
+        .filter(|file| !failed_keys.contains(&layout.key(file.level, file.range)))
+    {
+        replica.note_deleted(file);
+    }
     match failed.into_iter().next() {
         Some((_, error)) => Err(error.into()),
         None => Ok(()),

@@ -1,19 +1,34 @@
-//! Writes a snapshot of the whole database to a replica, while captures go on.
+//! Writes snapshots of the whole database to a replica, while captures go on.
 //!
-//! A third connection holds a read transaction for as long as the snapshot is read: the WAL cannot
-//! be started anew and nothing behind it gets into the database file, so that WAL and file together
-//! stay the state of one transaction. Nothing is staged on the local disk.
+//! The normal way reads the database: that costs no request and no traffic. A third connection holds
+//! a read transaction for as long as the snapshot is read: the WAL cannot be started anew and
+//! nothing behind it gets into the database file, so that WAL and file together stay the state of
+//! one transaction. Nothing is staged on the local disk.
+//!
+//! The price is a WAL that grows for as long as the upload takes. Where it grows past its bound the
+//! reader is given up, and the snapshot is merged from what the replica holds already: the snapshot
+//! before and the files since. That reads everything from the store once, but does not touch the
+//! database.
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use litestream_storage::{Body, Condition, PutOptions};
 use ltx::{Encoder, Header, Level, Timestamp, Txid, TxidRange};
+use tokio::sync::oneshot;
 
 use super::{Inner, uploader};
 use crate::bridge::ChunkWriter;
-use crate::capture::{Frozen, encode_image};
+use crate::capture::{Frozen, encode_image, with_suffix};
+use crate::compact::{merge_into, told_first};
 use crate::error::{Error, Result};
-use crate::replica::Replica;
+use crate::replica::{RemoteFile, Replica};
+use crate::restore::{Target, plan};
+use crate::settings::defaults;
+
+/// Pages between two looks at the size of the WAL.
+const PAGES_PER_LOOK: u32 = 256;
 
 /// Writes a snapshot of the newest captured transaction.
 ///
@@ -21,16 +36,37 @@ use crate::replica::Replica;
 /// there any more, so a snapshot that came sooner would leave a hole in level 0 for ever.
 ///
 /// # Cost
-/// One upload of the whole database, compressed.
+/// One upload of the whole database, compressed; no download unless the WAL grows past its bound.
 pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Txid> {
+    write_within(inner, replica, Some(most_wal(inner))).await
+}
+
+/// As [`write`], with the reader given up when the WAL grows past `most_wal` bytes.
+pub(super) async fn write_within(
+    inner: &Arc<Inner>,
+    replica: &Arc<Replica>,
+    most_wal: Option<u64>,
+) -> Result<Txid> {
     inner.capture_all().await?;
-    let Some(position) = inner.position() else {
-        return Err(Error::NoPosition);
-    };
+    let position = inner.position().ok_or(Error::NoPosition)?;
     uploader::upload_up_to(inner, replica, position).await?;
-    let frozen = freeze(inner).await?;
-    uploader::upload_up_to(inner, replica, frozen.txid()).await?;
-    put(inner, replica, frozen).await
+    // Without another way there is no giving up.
+    let most_wal = most_wal.filter(|_| base_of(replica).is_some());
+    let image = Image {
+        most_wal,
+        place: Place::BehindFiles,
+    };
+    if let Some(txid) = put(inner, replica, image).await? {
+        return Ok(txid);
+    }
+    tracing::info!(
+        system = "store",
+        db = inner.name,
+        replica = inner.one_of_several(replica),
+        wal_limit = most_wal,
+        "wal grew too long while the snapshot was read, merging it from the replica"
+    );
+    merge(inner, replica).await
 }
 
 /// Brings a replica up to date with a snapshot where level-0 files do not lead on.
@@ -38,9 +74,13 @@ pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<
 /// # Cost
 /// As for [`write`].
 pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<()> {
-    let frozen = freeze(inner).await?;
-    let txid = put(inner, replica, frozen).await?;
-    replica.caught_up(txid);
+    let image = Image {
+        most_wal: None,
+        place: Place::Snapshot,
+    };
+    if let Some(txid) = put(inner, replica, image).await? {
+        replica.caught_up(txid);
+    }
     Ok(())
 }
 
@@ -53,108 +93,221 @@ pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Resu
 /// # Cost
 /// As for [`write`].
 pub(super) async fn claim(inner: &Arc<Inner>, replica: &Arc<Replica>, txid: Txid) -> Result<()> {
+    let image = Image {
+        most_wal: None,
+        place: Place::Claim(txid),
+    };
     let had_conditions = replica.has_conditions();
-    let claimed = try_claim(inner, replica, txid).await;
+    let claimed = put(inner, replica, image).await;
     if claimed.is_err() && had_conditions && !replica.has_conditions() {
         // The store has just said that it has no conditional writes.
-        return try_claim(inner, replica, txid).await;
+        return put(inner, replica, image).await.map(drop);
     }
-    claimed
+    claimed.map(drop)
 }
 
-async fn try_claim(inner: &Arc<Inner>, replica: &Arc<Replica>, txid: Txid) -> Result<()> {
-    let frozen = freeze(inner).await?;
-    // A local file of that transaction is not what is put there; compaction must not find it.
-    let (local, newest) = (inner.local.clone(), frozen.txid());
-    let removed = inner
-        .shared
-        .slow_pool
-        .run(move || local.remove_before(newest));
-    removed.await?;
-    replica.check_free(txid).await?;
-    put_image(inner, replica, frozen, Level::RAW, TxidRange::single(txid)).await?;
-    Ok(())
+/// How the database is read, and where the image goes.
+#[derive(Debug, Clone, Copy)]
+struct Image {
+    /// Bytes of WAL from which on the reader is given up.
+    most_wal: Option<u64>,
+    place: Place,
 }
 
-async fn put(inner: &Arc<Inner>, replica: &Arc<Replica>, frozen: Frozen) -> Result<Txid> {
-    let txid = frozen.txid();
-    let range = TxidRange {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A snapshot.
+    Snapshot,
+    /// A snapshot; the level-0 files up to it go to the replica before.
+    BehindFiles,
+    /// Level 0, under a key that must be free.
+    Claim(Txid),
+}
+
+impl Place {
+    /// Where the image of a transaction goes.
+    fn of(self, txid: Txid) -> (Level, TxidRange) {
+        match self {
+            Self::Snapshot | Self::BehindFiles => (Level::SNAPSHOT, image_of(txid)),
+            Self::Claim(txid) => (Level::RAW, TxidRange::single(txid)),
+        }
+    }
+}
+
+/// Reads the database into an upload. `None` when the WAL grew past its bound.
+///
+/// Boxed, because an upload may itself catch up with a snapshot.
+fn put<'a>(
+    inner: &'a Arc<Inner>,
+    replica: &'a Arc<Replica>,
+    image: Image,
+) -> BoxFuture<'a, Result<Option<Txid>>> {
+    put_image(inner, replica, image).boxed()
+}
+
+async fn put_image(
+    inner: &Arc<Inner>,
+    replica: &Arc<Replica>,
+    image: Image,
+) -> Result<Option<Txid>> {
+    replica.check_alone()?;
+    // Opens the database if need be.
+    inner.capture_all().await?;
+    let (announce, announced) = oneshot::channel();
+    let (writer, body) = ChunkWriter::new();
+    let owner = Arc::clone(inner);
+    // The reader begins on the thread that reads: nothing is held while the pool has no room.
+    let encoding = inner.shared.snapshot_pool.run(move || {
+        let frozen = freeze(&owner)?;
+        let txid = frozen.txid();
+        let timestamp = owner.shared.clock.now().max(frozen.timestamp());
+        if announce.send((txid, timestamp)).is_err() {
+            return Err(Error::Closing { what: "snapshot" });
+        }
+        let (_, range) = image.place.of(txid);
+        encode(&frozen, range, timestamp, image.most_wal, writer)
+    });
+    let putting = async {
+        // Without an announcement the reader has failed, and says why.
+        let Ok((txid, timestamp)) = announced.await else {
+            return Ok::<_, Error>(Ok(None));
+        };
+        make_room(inner, replica, image.place, txid).await?;
+        let (level, range) = image.place.of(txid);
+        let key = replica.layout().key(level, range);
+        let options = PutOptions {
+            timestamp: Some(timestamp.as_millis()),
+            condition: match image.place {
+                Place::Claim(_) => replica.if_absent(),
+                Place::Snapshot | Place::BehindFiles => Condition::None,
+            },
+            ..PutOptions::default()
+        };
+        let put = replica.store().put(key, Body::Stream(body), options).await;
+        Ok(put.map(|meta| Some((txid, timestamp, meta.size))))
+    };
+    let (encoded, put) = tokio::join!(encoding, putting);
+    let (ended, encoded) = match encoded {
+        Ok(ended) => (ended, Ok(())),
+        Err(error) => (Ended::Whole, Err(error)),
+    };
+    if ended == Ended::GivenUp {
+        return Ok(None);
+    }
+    let put = match image.place {
+        Place::Claim(txid) => put?.map_or_else(
+            |error| replica.claimed(txid, Err(error)).map(Ok),
+            |stored| Ok(Ok(stored)),
+        )?,
+        Place::Snapshot | Place::BehindFiles => put?,
+    };
+    let stored = told_first(encoded, put)?;
+    let (txid, timestamp, size) = stored.ok_or(Error::Closing { what: "snapshot" })?;
+    let (level, range) = image.place.of(txid);
+    replica.note_file(level, range, size, timestamp);
+    if level == Level::SNAPSHOT {
+        complete(inner, replica, txid, size);
+    }
+    Ok(Some(txid))
+}
+
+/// What has to be done before the image of `txid` may be put.
+async fn make_room(
+    inner: &Arc<Inner>,
+    replica: &Arc<Replica>,
+    place: Place,
+    txid: Txid,
+) -> Result<()> {
+    match place {
+        Place::Snapshot => Ok(()),
+        Place::BehindFiles => uploader::upload_up_to(inner, replica, txid).await,
+        Place::Claim(claimed) => {
+            // A local file of that transaction is not what is put there; compaction must not find it.
+            let local = inner.local.clone();
+            let removed = inner.shared.pool.run(move || local.remove_before(txid));
+            removed.await?;
+            replica.check_free(claimed).await
+        }
+    }
+}
+
+fn image_of(txid: Txid) -> TxidRange {
+    TxidRange {
         min: Txid::FIRST,
         max: txid,
-    };
-    let size = put_image(inner, replica, frozen, Level::SNAPSHOT, range).await?;
+    }
+}
+
+fn complete(inner: &Inner, replica: &Replica, txid: Txid, size: u64) {
     tracing::info!(
         system = "store", db = inner.name, %txid, size,
         replica = inner.one_of_several(replica),
         "snapshot complete"
     );
+}
+
+/// Builds the snapshot of what the replica holds from there, without the database.
+///
+/// # Cost
+/// Reads the newest snapshot and all files since once.
+async fn merge(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Txid> {
+    let files = base_of(replica).ok_or(Error::TxNotAvailable)?;
+    let txid = files.last().ok_or(Error::TxNotAvailable)?.range.max;
+    let (pool, local) = (&inner.shared.snapshot_pool, &inner.local);
+    let (level, range) = (Level::SNAPSHOT, image_of(txid));
+    let file = merge_into(replica, local, pool, files, level, range).await?;
+    complete(inner, replica, txid, file.size);
     Ok(txid)
 }
 
-/// Puts the whole database: as a snapshot, or into level 0 under a key that must be free.
-async fn put_image(
-    inner: &Arc<Inner>,
-    replica: &Arc<Replica>,
-    frozen: Frozen,
-    level: Level,
-    range: TxidRange,
-) -> Result<u64> {
-    replica.check_alone()?;
-    let condition = match level {
-        Level::RAW => replica.if_absent(),
-        _ => Condition::None,
-    };
-    let timestamp = inner.shared.clock.now().max(frozen.timestamp());
-    let (writer, body) = ChunkWriter::new();
-    let encoding = inner
-        .shared
-        .slow_pool
-        .run(move || encode(&frozen, range, timestamp, writer));
-    let put = replica.store().put(
-        replica.layout().key(level, range),
-        Body::Stream(body),
-        PutOptions {
-            timestamp: Some(timestamp.as_millis()),
-            condition,
-            ..PutOptions::default()
-        },
-    );
-    let (encoded, put) = tokio::join!(encoding, put);
-    // Why the upload failed matters more than that the encoder was cut off by it.
-    let meta = replica.claimed(range.max, put)?;
-    encoded?;
-    replica.note_file(level, range, meta.size, timestamp);
-    Ok(meta.size)
+/// The files that lead from an image in the replica to its newest transaction, if they do.
+fn base_of(replica: &Replica) -> Option<Vec<RemoteFile>> {
+    let plan = replica.with_index(|index| plan(index, Target::Latest).ok());
+    let files = plan.ok()??.files().to_vec();
+    (files.len() > 1).then_some(files)
 }
 
-async fn freeze(inner: &Arc<Inner>) -> Result<Frozen> {
-    inner.capture_all().await?;
-    let owner = Arc::clone(inner);
-    let frozen = inner
-        .shared
-        .pool
-        .run(move || match owner.capture().as_mut() {
-            Some(capture) => {
-                let frozen = capture.freeze();
-                owner.publish(capture.position());
-                frozen
-            }
-            None => Err(Error::NoPosition),
-        });
-    frozen.await
+/// Where the WAL is long enough to be cut, a snapshot must not let it grow on.
+fn most_wal(inner: &Inner) -> u64 {
+    let pages = inner
+        .settings
+        .truncate_pages
+        .unwrap_or(defaults::TRUNCATE_PAGES);
+    // The page size does not matter much here: the least that databases commonly have.
+    sqlite_wal::frames_end(4096, pages)
+}
+
+fn freeze(inner: &Inner) -> Result<Frozen> {
+    let mut slot = inner.capture();
+    let capture = slot.as_mut().ok_or(Error::NoPosition)?;
+    let frozen = capture.freeze();
+    inner.publish(capture.position());
+    frozen
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Whole,
+    GivenUp,
 }
 
 fn encode(
     frozen: &Frozen,
     range: TxidRange,
     timestamp: Timestamp,
+    most_wal: Option<u64>,
     mut writer: ChunkWriter,
-) -> Result<()> {
-    let result = encode_into(frozen, range, timestamp, &mut writer);
-    match result {
-        Ok(()) => writer
-            .finish()
-            .map_err(|error| Error::io("upload snapshot of", frozen.path(), error)),
+) -> Result<Ended> {
+    match encode_into(frozen, range, timestamp, most_wal, &mut writer) {
+        Ok(Ended::Whole) => {
+            let fail = |error| Error::io("upload snapshot of", frozen.path(), error);
+            writer.finish().map_err(fail)?;
+            Ok(Ended::Whole)
+        }
+        Ok(Ended::GivenUp) => {
+            writer.fail("the wal grew too long");
+            Ok(Ended::GivenUp)
+        }
         Err(error) => {
             writer.fail(&error.to_string());
             Err(error)
@@ -166,8 +319,9 @@ fn encode_into(
     frozen: &Frozen,
     range: TxidRange,
     timestamp: Timestamp,
+    most_wal: Option<u64>,
     writer: &mut ChunkWriter,
-) -> Result<()> {
+) -> Result<Ended> {
     let fail = |source| Error::LtxStream {
         operation: "encode snapshot",
         source,
@@ -180,13 +334,23 @@ fn encode_into(
         timestamp,
     ));
     let mut encoder = Encoder::new(writer, header).map_err(fail)?;
-    encode_image(
-        &frozen.pages(),
-        frozen.commit(),
-        &mut page,
-        &mut chunk,
-        |pgno, page| encoder.encode_page(pgno, page).map_err(fail),
-    )?;
+    let wal = with_suffix(frozen.path(), "-wal");
+    // Asking for the size by name opens no descriptor. A file that was long already is no growth.
+    let length = || std::fs::metadata(&wal).map_or(0, |meta| meta.len());
+    let most_wal = most_wal.map(|most| most.max(length()));
+    let mut grown = false;
+    let put = |pgno: ltx::Pgno, page: &[u8]| {
+        if pgno.get() % PAGES_PER_LOOK == 0 && most_wal.is_some_and(|most| length() > most) {
+            grown = true;
+            return Err(Error::Closing { what: "snapshot" });
+        }
+        encoder.encode_page(pgno, page).map_err(fail)
+    };
+    let encoded = encode_image(&frozen.pages(), frozen.commit(), &mut page, &mut chunk, put);
+    if grown {
+        return Ok(Ended::GivenUp);
+    }
+    encoded?;
     encoder.finish().map_err(fail)?;
-    Ok(())
+    Ok(Ended::Whole)
 }

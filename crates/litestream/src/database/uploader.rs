@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cycle::{Purpose, backoff};
-use super::{Inner, maintain, snapshot};
+use super::{Inner, maintain, mark, snapshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::replica::{Need, Replica};
 
@@ -147,7 +147,7 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
         match replica.upload(&inner.local, txid).await {
             Ok(size) => tracing::debug!(
                 system = "store", db = inner.name, replica = replica.kind(),
-                level = 0, minTXID = %txid, maxTXID = %txid, size,
+                level = Replica::level_of(txid).get(), minTXID = %txid, maxTXID = %txid, size,
                 "ltx file uploaded"
             ),
             Err(Error::LtxMissing { path }) => {
@@ -254,6 +254,9 @@ pub(super) async fn last_sync(inner: &Arc<Inner>, hurry: &CancellationToken) -> 
     let captured = inner.cycle(Purpose::Last).await;
     if let Err(error) = &captured {
         tracing::error!(system = "store", db = inner.name, %error, "last sync failed");
+    }
+    if captured.is_ok() {
+        mark::mark_if_bare(inner).await;
     }
     let Some(position) = inner.position() else {
         return captured.map(drop);

@@ -1,7 +1,7 @@
 //! What a replica holds, kept in memory after one listing.
 //!
 //! Invariant: between [`RemoteIndex::load`] and the next error the index equals the store, because
-//! this process is the only writer; after an error it is thrown away and listed again.
+//! this process is the only writer; after an error it is thrown away and listed again (`known`).
 
 use std::collections::BTreeMap;
 

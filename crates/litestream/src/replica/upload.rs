@@ -1,5 +1,8 @@
 //! Brings level-0 files to the replica, strictly in order.
 //!
+//! The first one, transaction 1, is the whole database: it goes to the snapshot level, where nothing
+//! merges it again, so that the base is uploaded once. Level 0 begins with transaction 2.
+//!
 //! The order for each file: it is durable locally; it is put; the store returns success; the index
 //! notes it; the transaction is acknowledged. An error in between leaves the acknowledged
 //! transaction where it was, and the same file is put again: that is harmless, its bytes are equal.
@@ -8,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use litestream_storage::{self as storage, Body, ByteRange, Condition, Key, PutOptions};
-use ltx::{Level, Timestamp, Txid, TxidRange};
+use ltx::{Level, Txid, TxidRange};
 
 use super::{RemoteFile, RemoteIndex, Replica};
 use crate::capture::Extent;
@@ -236,21 +239,38 @@ impl Replica {
         let Some(remote) = remote else {
             return Ok(Origin::Ours);
         };
-        let same = if remote.range.is_single() && remote.level == Level::RAW {
-            remote.size == ours.size && self.has_trailer(&remote, &ours).await?
-        } else {
-            // A compacted file carries the time of its newest transaction.
-            let theirs = self.read_header(&remote).await?;
-            remote.level == Level::SNAPSHOT
-                || theirs.is_some_and(|theirs| theirs.timestamp == ours.header.timestamp)
+        let is_base = newest == Txid::FIRST;
+        if remote.range.is_single() && (remote.level == Level::RAW || is_base) {
+            let is_same = remote.size == ours.size && self.has_trailer(&remote, &ours).await?;
+            if is_same || remote.level == Level::RAW {
+                return Ok(if is_same { Origin::Ours } else { Origin::Other });
+            }
+        }
+        // A compacted file carries the time of its newest transaction.
+        let theirs = self.read_header(&remote).await?;
+        let salts = |header: &ltx::Header| (header.wal_salt1, header.wal_salt2);
+        let is_same = match (remote.level, theirs) {
+            // Another snapshot of transaction 1 is ours if it was taken of the same WAL.
+            (Level::SNAPSHOT, Some(theirs)) if is_base => salts(&theirs) == salts(&ours.header),
+            (Level::SNAPSHOT, _) => true,
+            (_, theirs) => theirs.is_some_and(|theirs| theirs.timestamp == ours.header.timestamp),
         };
-        Ok(if same { Origin::Ours } else { Origin::Other })
+        Ok(if is_same { Origin::Ours } else { Origin::Other })
     }
 
     async fn has_trailer(&self, remote: &RemoteFile, ours: &Ends) -> Result<bool> {
         let start = ours.size - ours.trailer.len() as u64;
         let tail = ByteRange::new(start, ours.trailer.len() as u64);
         Ok(self.read(remote.level, remote.range, tail).await?[..] == ours.trailer)
+    }
+
+    /// The level that the file of a transaction is put to.
+    pub(crate) fn level_of(txid: Txid) -> Level {
+        if txid == Txid::FIRST {
+            Level::SNAPSHOT
+        } else {
+            Level::RAW
+        }
     }
 
     /// Puts one level-0 file and acknowledges its transaction. An object that is there already is
@@ -267,31 +287,31 @@ impl Replica {
         let Some(ours) = local_ends(local, txid).await? else {
             return Err(Error::LtxMissing { path });
         };
-        let range = TxidRange::single(txid);
-        if let Some(size) = self.put_new(&path, range, &ours).await? {
-            self.note_file(Level::RAW, range, size, ours.header.timestamp);
+        let (level, range) = (Self::level_of(txid), TxidRange::single(txid));
+        let key = self.layout.key(level, range);
+        let created = ours.header.timestamp;
+        if let Some(size) = self.put_new(&path, &key, &ours).await? {
+            self.note_file(level, range, size, created);
         } else {
-            let there = RemoteFile {
-                level: Level::RAW,
-                range,
-                size: ours.size,
-                created: ours.header.timestamp,
-            };
-            let key = self.layout.key(Level::RAW, range);
             let size = self.store.head(key).await?.size;
+            let there = RemoteFile {
+                level,
+                range,
+                size,
+                created,
+            };
             if size != ours.size || !self.has_trailer(&there, &ours).await? {
                 return Err(self.fence(txid));
             }
-            self.note_file(Level::RAW, range, size, ours.header.timestamp);
+            self.note_file(level, range, size, created);
         }
         *self.diverged() = None;
         self.acknowledge(txid);
         Ok(ours.size)
     }
 
-    /// Puts a level-0 file unless its key is taken; gives the stored size.
-    async fn put_new(&self, path: &Path, range: TxidRange, ours: &Ends) -> Result<Option<u64>> {
-        let key = self.layout.key(Level::RAW, range);
+    /// Puts a file unless its key is taken; gives the stored size.
+    async fn put_new(&self, path: &Path, key: &Key, ours: &Ends) -> Result<Option<u64>> {
         let put = |condition| {
             let body = Body::File {
                 path: path.to_owned(),
@@ -316,7 +336,7 @@ impl Replica {
                 Err(error) => return Err(error.into()),
             }
         }
-        if !self.is_free(&key).await? {
+        if !self.is_free(key).await? {
             return Ok(None);
         }
         Ok(Some(put(Condition::None).await?.size))
@@ -352,17 +372,6 @@ impl Replica {
             }
             other => Ok(other?),
         }
-    }
-
-    pub(crate) fn note_file(&self, level: Level, range: TxidRange, size: u64, created: Timestamp) {
-        self.update_index(|index| {
-            index.insert(RemoteFile {
-                level,
-                range,
-                size,
-                created,
-            });
-        });
     }
 }
 
