@@ -242,6 +242,7 @@ async fn a_database_replaced_while_stopped_is_captured_anew() {
     for wal in ["copied", "removed"] {
         let (bed, application) = Bed::new();
         let engine = bed.start();
+        bed.sync(&engine).await;
         commit(&application, 20);
         let last = bed.sync(&engine).await;
         bed.clock.by(10_000);

@@ -247,6 +247,7 @@ async fn a_checkpoint_while_away_needs_no_base() {
         for end in ENDS {
             let (bed, application) = Bed::new();
             let engine = bed.start();
+            bed.sync(&engine).await;
             commit(&application, 20);
             let last = bed.sync(&engine).await;
             match end {
@@ -292,7 +293,8 @@ async fn an_idle_database_restarted_needs_no_base() {
                 last.is_none_or(|last| last == txid),
                 "{how}: a new file for nothing"
             );
-            last = Some(txid);
+            // The base alone is marked in level 0 at the first end, once.
+            last = Some(txid.max(Txid::FIRST.next()));
             bed.clock.by(10_000);
             engine.stop().await;
         }

@@ -231,7 +231,7 @@ impl Bed {
         );
     }
 
-    /// The level-0 file of a transaction, as the replica has it.
+    /// The file of a transaction as it was captured, as the replica has it.
     pub(crate) fn raw(&self, txid: Txid) -> Raw {
         raw(&self.remote, txid)
     }
@@ -261,7 +261,9 @@ impl Raw {
 }
 
 pub(crate) fn raw(remote: &Remote, txid: Txid) -> Raw {
-    let key = format!("ltx/0/{txid}-{txid}.ltx");
+    // The base, transaction 1, goes to the snapshot level.
+    let level = if txid == Txid::FIRST { 9 } else { 0 };
+    let key = format!("ltx/{level}/{txid}-{txid}.ltx");
     let objects = remote.inner().snapshot();
     let object = objects
         .get(&litestream_storage::Key::new(key.clone()))
