@@ -3,7 +3,7 @@
 //! One call of [`run`] is one hop to the blocking pool. Callers do as much as they can in one hop:
 //! a small put or get is exactly one.
 
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::{Error, ErrorKind, Lane, Operation, Result};
 
 /// Runs `work` on the blocking pool. When the caller goes away `work` still runs to its end, and
 /// what it returns is dropped. A panic in `work` goes on in the caller.
@@ -16,4 +16,20 @@ pub(crate) async fn run<T: Send + 'static>(
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => Err(Error::new(ErrorKind::Cancelled, operation).with_source(error)),
     }
+}
+
+/// As [`run`], once there is a place in the lane. The place is taken until `work` has ended, whether
+/// or not the caller still waits: the thread is.
+pub(crate) async fn run_in<T: Send + 'static>(
+    lane: &Lane,
+    operation: Operation,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let place = lane.enter().await;
+    run(operation, move || {
+        let result = work();
+        drop(place);
+        result
+    })
+    .await
 }

@@ -35,7 +35,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    Body, ByteRange, Error, Key, ListOptions, Object, ObjectMeta, ObjectStore, Operation,
+    Body, ByteRange, Error, Key, Lane, ListOptions, Object, ObjectMeta, ObjectStore, Operation,
     PutOptions, Result, blocking,
 };
 
@@ -44,6 +44,8 @@ pub use steps::{FileStep, FileSteps};
 use version::etag;
 
 const KIND: &str = "file";
+/// Threads that one store has at work when it shares no lane with others.
+const OWN_LANE: usize = 4;
 
 /// Permissions and owner of the files and directories that a [`FileStore`] creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,20 +107,32 @@ struct Shared {
     modes: RwLock<FileModes>,
     steps: Option<Arc<dyn FileSteps>>,
     dirs: Dirs,
+    lane: Lane,
 }
 
 impl FileStore {
     /// A store below `root`, which need not exist: the first put creates it.
     pub fn new(root: PathBuf, modes: FileModes) -> Self {
-        Self::build(root, modes, None)
+        Self::build(root, modes, None, Lane::new(OWN_LANE))
+    }
+
+    /// A store that shares a bound on its blocking work with others: give those on one mount one
+    /// lane, and one that hangs takes no more threads than that.
+    pub fn in_lane(root: PathBuf, modes: FileModes, lane: Lane) -> Self {
+        Self::build(root, modes, None, lane)
     }
 
     /// A store whose every file system step first asks `steps`, for tests.
     pub fn with_steps(root: PathBuf, modes: FileModes, steps: Arc<dyn FileSteps>) -> Self {
-        Self::build(root, modes, Some(steps))
+        Self::build(root, modes, Some(steps), Lane::new(OWN_LANE))
     }
 
-    fn build(root: PathBuf, modes: FileModes, steps: Option<Arc<dyn FileSteps>>) -> Self {
+    fn build(
+        root: PathBuf,
+        modes: FileModes,
+        steps: Option<Arc<dyn FileSteps>>,
+        lane: Lane,
+    ) -> Self {
         // An empty path is no directory to the system.
         let root = if root.as_os_str().is_empty() {
             PathBuf::from(".")
@@ -132,6 +146,7 @@ impl FileStore {
                 modes,
                 steps,
                 dirs: Dirs::default(),
+                lane,
             }),
         }
     }
@@ -164,7 +179,8 @@ impl FileStore {
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
-        let result = blocking::run(operation, move || work(&shared)).await;
+        let lane = &self.shared.lane;
+        let result = blocking::run_in(lane, operation, move || work(&shared)).await;
         result.map_err(|error| error.with_backend(KIND).with_key(key))
     }
 }

@@ -6,6 +6,7 @@
 //! | [`ObjectStore`] | the contract: put, get, head, list, delete |
 //! | [`FileStore`] | objects as files below a directory |
 //! | [`MemoryStore`] | objects in memory, for tests and simulations |
+//! | [`Lanes`] | so much blocking work at a time, mount by mount |
 //! | [`Retry`] | a store that tries again, and goes on where a transfer broke |
 //! | [`Metered`] | a store that counts its calls |
 //! | [`Faulty`] | a store that fails as told, for tests |
@@ -24,6 +25,7 @@ mod file;
 #[cfg(feature = "http")]
 mod http;
 mod key;
+mod lanes;
 mod memory;
 mod metered;
 mod object;
@@ -41,6 +43,7 @@ pub use http::{
     encode_component, encode_path,
 };
 pub use key::Key;
+pub use lanes::{Lane, Lanes};
 pub use memory::{MemoryStore, StoredObject};
 pub use metered::{DURATION_BUCKETS, Meter, Metered, OperationCounts};
 pub use object::{ByteRange, Condition, ListOptions, Object, ObjectMeta, PutOptions};

@@ -131,11 +131,12 @@ fn body(
     }
     let tail = stream::try_unfold(reading, move |mut reading| {
         let (shared, key) = (Arc::clone(&shared), key.clone());
+        let lane = shared.lane.clone();
         async move {
             if reading.left == 0 {
                 return Ok(None);
             }
-            let next = blocking::run(Operation::Get, move || {
+            let next = blocking::run_in(&lane, Operation::Get, move || {
                 let chunk = reading.chunk(&shared)?;
                 Ok(Some((chunk, reading)))
             });

@@ -34,7 +34,8 @@ pub(super) fn list(
             return Ok(None);
         };
         let shared = Arc::clone(&store.shared);
-        let page = blocking::run(Operation::List, move || {
+        let lane = &store.shared.lane;
+        let page = blocking::run_in(lane, Operation::List, move || {
             let page = walk.page(&shared)?;
             let more = page.len() == PAGE;
             Ok((page, more.then_some(walk)))

@@ -38,7 +38,8 @@ async fn put_bytes(
     bytes: Bytes,
     options: PutOptions,
 ) -> Result<ObjectMeta> {
-    blocking::run(Operation::Put, move || {
+    let lane = shared.lane.clone();
+    blocking::run_in(&lane, Operation::Put, move || {
         let mut staged = Staged::create(&shared, &key)?;
         staged.write(&[bytes])?;
         staged.publish(&key, &options)
@@ -55,7 +56,8 @@ async fn put_file(
 ) -> Result<ObjectMeta> {
     let abandoned = Abandoned::default();
     let flag = Arc::clone(&abandoned.0);
-    blocking::run(Operation::Put, move || {
+    let lane = shared.lane.clone();
+    blocking::run_in(&lane, Operation::Put, move || {
         let mut staged = Staged::create(&shared, &key)?;
         staged.copy(&path, size, &flag)?;
         staged.publish(&key, &options)
@@ -80,6 +82,7 @@ async fn put_stream(
     mut stream: BoxStream<'static, Result<Bytes>>,
     options: PutOptions,
 ) -> Result<ObjectMeta> {
+    let lane = shared.lane.clone();
     let mut staged: Option<Staged> = None;
     loop {
         let mut batch = Vec::new();
@@ -100,7 +103,7 @@ async fn put_stream(
         }
         let ended = size < CHUNK_SIZE;
         let (shared, key, options) = (Arc::clone(&shared), key.clone(), options.clone());
-        let step = blocking::run(Operation::Put, move || {
+        let step = blocking::run_in(&lane, Operation::Put, move || {
             if let Some(error) = broken {
                 drop(staged);
                 return Err(error);
@@ -144,7 +147,7 @@ pub(super) async fn delete(store: &FileStore, keys: Vec<Key>) -> Result<Vec<(Key
         }
         Ok(failures)
     };
-    blocking::run(Operation::Delete, work)
+    blocking::run_in(&store.shared.lane, Operation::Delete, work)
         .await
         .map_err(|error| error.with_backend(KIND))
 }
