@@ -37,7 +37,8 @@ pub(crate) use self::locks::Foreign;
 use self::ltx_sink::LtxSink;
 pub(crate) use self::ltx_sink::encode_image;
 pub(crate) use self::pin::{Pin, is_copied};
-use self::record::{FileStamp, Record};
+pub(crate) use self::record::FileStamp;
+use self::record::Record;
 use self::recovery::Tail;
 pub use self::sink::{BaseImage, CommitBatch, Pages, Sink};
 use crate::clock::Clock;
@@ -90,6 +91,8 @@ pub(crate) struct Capture {
     rebase: Option<&'static str>,
     map: PageMap,
     buffer: Vec<u8>,
+    /// Kept for as long as the database is open.
+    pub(crate) place: Option<crate::database::Place>,
     /// Keeps other processes from replicating the same database; let go of last.
     _lock: DirectoryLock,
 }
@@ -306,14 +309,35 @@ impl Capture {
     }
 
     fn try_write_record(&self) -> Result<()> {
+        match self.describe()? {
+            Some(record) => {
+                let path = self.local.record();
+                let files = self.local.files();
+                files
+                    .before(FileStep::Write, &path)
+                    .map_err(|error| Error::io("write", &path, error))?;
+                record.write(&path, self.ltx.ownership())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a record written now would prove that nothing was missed, if nothing happens from here
+    /// on but the start of another generation of the WAL.
+    pub(crate) fn is_provable(&self) -> Result<bool> {
+        let record = self.describe()?;
+        Ok(record.is_some_and(|record| record.proves_untouched(&record.database)))
+    }
+
+    fn describe(&self) -> Result<Option<Record>> {
         let Some(position) = self.ltx.position() else {
-            return Ok(());
+            return Ok(None);
         };
         if self.rebase.is_some() {
-            return Ok(());
+            return Ok(None);
         }
         let Some(database) = FileStamp::of(&self.settings.path)? else {
-            return Ok(());
+            return Ok(None);
         };
         let index = self.pin.peek()?;
         let (salts, frame, checksum) = match self.tail {
@@ -324,7 +348,7 @@ impl Capture {
                 sqlite_wal::RunningChecksum { s0: 0, s1: 0 },
             ),
         };
-        let record = Record {
+        Ok(Some(Record {
             txid: position.txid,
             file_checksum: position.file_checksum,
             salts,
@@ -336,13 +360,7 @@ impl Capture {
             database,
             written: i128::from(self.clock.now().as_millis()) * 1_000_000,
             boot: self.boot,
-        };
-        let path = self.local.record();
-        let files = self.local.files();
-        files
-            .before(FileStep::Write, &path)
-            .map_err(|error| Error::io("write", &path, error))?;
-        record.write(&path, self.ltx.ownership())
+        }))
     }
 
     /// Whether the next step writes a base image.
@@ -391,6 +409,7 @@ impl Capture {
     /// Gives back the memory and the connection that only a busy database needs.
     pub(crate) fn settle(&mut self) {
         self.pin.drop_spare();
+        self.pin.shrink();
         self.map = PageMap::new();
         self.buffer = Vec::new();
         self.ltx.settle();

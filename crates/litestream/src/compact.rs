@@ -93,7 +93,7 @@ pub(crate) async fn merge_into(
     let (announce, announced) = oneshot::channel();
     let (writer, body) = ChunkWriter::new();
     let runtime = Handle::current();
-    let merging = pool.run(move || merge(sources, &runtime, writer, announce));
+    let merging = pool.run(move || merge(&sources, &runtime, writer, announce));
     let putting = async {
         // Without an announcement the merge has failed, and says why.
         let Ok(timestamp) = announced.await else {
@@ -167,7 +167,7 @@ impl InputFile {
 /// Runs on a pool thread: opens the inputs only when there is room for the work, so that no
 /// connection waits idle.
 fn merge(
-    sources: Sources,
+    sources: &Sources,
     runtime: &Handle,
     mut writer: ChunkWriter,
     announce: oneshot::Sender<Timestamp>,

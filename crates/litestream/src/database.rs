@@ -5,8 +5,10 @@
 
 mod behind;
 mod cycle;
+mod doze;
 mod driver;
 mod learn;
+mod life;
 mod lookout;
 mod maintain;
 mod mark;
@@ -16,7 +18,7 @@ mod staging;
 mod uploader;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,17 +26,21 @@ use ltx::Txid;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::doze::Asleep;
+pub(crate) use self::doze::{Place, Places};
+use self::life::Life;
 use crate::capture::Capture;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::files::{FileSteps, Files};
+use crate::gate::Gate;
 use crate::local::{LocalDir, default_meta_path};
 use crate::metrics::{DatabaseMetrics, MetricsSnapshot};
 use crate::pool::Pool;
 use crate::replica::Replica;
 use crate::settings::{DatabaseSettings, RetentionSettings};
 use crate::status::StatusSettings;
-use crate::watcher::{LOOK_NOW, OVERDUE, Signals, Watcher};
+use crate::watcher::{OVERDUE, REST, Signals, Watcher};
 
 use self::observe::Progress;
 pub(crate) use self::observe::Uploads;
@@ -49,6 +55,15 @@ pub(crate) struct Shared {
     pub(crate) slow_pool: Pool,
     /// A third one: a snapshot may take hours, and must not delay compactions.
     pub(crate) snapshot_pool: Pool,
+    /// Compactions, snapshots and deletions go through these: what waits for its turn holds neither
+    /// memory nor descriptors.
+    pub(crate) chores: Gate,
+    pub(crate) catching_up: Gate,
+    /// How many databases may be open.
+    pub(crate) places: Arc<Places>,
+    /// Databases that start, and databases that stop, go through these.
+    pub(crate) starting: Gate,
+    pub(crate) closing: Gate,
     pub(crate) watcher: Option<Arc<Watcher>>,
     /// Databases that look for waiting checkpoints at this moment.
     pub(crate) looking: Arc<AtomicU32>,
@@ -81,13 +96,34 @@ pub(crate) struct Inner {
     metrics: DatabaseMetrics,
     health: Mutex<Health>,
     progress: Mutex<Progress>,
-    running: Mutex<Option<Running>>,
+    /// The life there is, or the last one.
+    life: Mutex<Option<Arc<Life>>>,
+    /// Whether the system tells of writes; a database that is not open yet counts as watched.
+    is_watched: AtomicBool,
+    /// The place that was waited for, until the database is opened.
+    reserved: Mutex<Option<Place>>,
+    /// Set while the database is closed because it rests.
+    asleep: Mutex<Option<Asleep>>,
+    /// Whether the database may be opened.
+    accepts: Mutex<bool>,
 }
 
-/// What an enabled database has going.
-struct Running {
-    stop: CancellationToken,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+/// The end of a database's life, as somebody asked for it.
+pub(crate) struct End {
+    database: Database,
+    /// The life, and whether this is the one call that ended it.
+    life: Option<(Arc<Life>, bool)>,
+}
+
+impl End {
+    /// Waits for it; `true` goes to the one call that brought it about, and so does the error.
+    pub(crate) async fn wait(self, hurry: &CancellationToken) -> Result<bool> {
+        let Some((life, first)) = self.life else {
+            return Ok(false);
+        };
+        let ended = self.database.inner.await_end(&life, hurry, first).await;
+        ended.map(|()| first)
+    }
 }
 
 /// How the database fares.
@@ -138,7 +174,7 @@ impl Database {
             inner: Arc::new(Inner {
                 settings,
                 name,
-                local: LocalDir::new(meta, files),
+                local: LocalDir::new(meta, files, shared.pool.clone()),
                 replicas,
                 shared,
                 signals: Arc::default(),
@@ -150,7 +186,11 @@ impl Database {
                 metrics: DatabaseMetrics::default(),
                 health: Mutex::default(),
                 progress: Mutex::default(),
-                running: Mutex::new(None),
+                life: Mutex::new(None),
+                is_watched: AtomicBool::new(true),
+                reserved: Mutex::new(None),
+                asleep: Mutex::new(None),
+                accepts: Mutex::new(false),
             }),
         })
     }
@@ -182,7 +222,10 @@ impl Database {
 
     /// Whether it is being replicated, or stopped.
     pub fn is_enabled(&self) -> bool {
-        self.inner.running().is_some()
+        self.inner
+            .life()
+            .as_ref()
+            .is_some_and(|life| life.is_wanted())
     }
 
     /// Whether the background captures by themselves.
@@ -206,39 +249,26 @@ impl Database {
         *self.inner.position.borrow()
     }
 
-    /// Starts replication. `background` off means that nothing happens until [`Self::sync`].
-    pub(crate) fn enable(&self, background: bool) {
-        let mut running = self.inner.running();
-        if running.is_some() {
-            return;
-        }
-        for replica in &self.inner.replicas {
-            replica.reset();
-        }
-        *self.inner.progress() = Progress::default();
-        let stop = CancellationToken::new();
-        let mut tasks = Vec::new();
-        if background {
-            tasks.push(tokio::spawn(driver::drive(
-                Arc::clone(&self.inner),
-                stop.clone(),
-            )));
-            for replica in &self.inner.replicas {
-                let (inner, replica) = (Arc::clone(&self.inner), Arc::clone(replica));
-                tasks.push(tokio::spawn(uploader::upload_loop(
-                    inner,
-                    replica,
-                    stop.clone(),
-                )));
-            }
-        }
-        *running = Some(Running { stop, tasks });
-        self.inner.signals.raise(LOOK_NOW);
+    /// Starts replication, once `before`, another database of this path, has ended; `false` when it
+    /// runs already. `background` off means that nothing happens until [`Self::sync`].
+    pub(crate) fn enable(&self, background: bool, before: Option<&Self>) -> bool {
+        let before = before.and_then(|before| before.inner.life().clone());
+        self.inner.begin(background, before)
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Captures what is committed now.
+    ///
+    /// # Errors
+    /// The database is stopped, or was before this was done.
     pub async fn sync(&self) -> Result<Synced> {
-        self.ensure_enabled()?;
+        self.while_enabled(self.try_sync()).await
+    }
+
+    async fn try_sync(&self) -> Result<Synced> {
         let before = self.inner.local_newest().await?;
         self.inner.prepare().await;
         self.inner.capture_all().await?;
@@ -258,7 +288,11 @@ impl Database {
     /// # Errors
     /// Those of all replicas that failed; the others have everything all the same.
     pub async fn sync_and_wait(&self) -> Result<Synced> {
-        let mut synced = self.sync().await?;
+        self.while_enabled(self.try_sync_and_wait()).await
+    }
+
+    async fn try_sync_and_wait(&self) -> Result<Synced> {
+        let mut synced = self.try_sync().await?;
         let Some(txid) = synced.txid else {
             return Err(Error::NoPosition);
         };
@@ -295,12 +329,14 @@ impl Database {
 
     /// Writes a snapshot to every replica, also if there is one of this transaction.
     pub async fn snapshot(&self) -> Result<Option<Txid>> {
-        self.ensure_enabled()?;
-        let mut txid = None;
-        for replica in &self.inner.replicas {
-            txid = Some(snapshot::write(&self.inner, replica).await?);
-        }
-        Ok(txid)
+        let all = async {
+            let mut txid = None;
+            for replica in &self.inner.replicas {
+                txid = Some(snapshot::write(&self.inner, replica).await?);
+            }
+            Ok(txid)
+        };
+        self.while_enabled(all).await
     }
 
     /// Deletes what the retention settings do not keep.
@@ -312,60 +348,75 @@ impl Database {
     }
 
     /// Stops replication: a last capture, a last upload within the deadline of the settings, then
-    /// everything is closed. The error tells what did not get to the replica.
+    /// everything is closed. The error tells what did not get to the replica. The stop goes on to its
+    /// end when the future is dropped.
     pub async fn disable(&self, hurry: &CancellationToken) -> Result<()> {
-        let Some(running) = self.inner.running().take() else {
-            return Ok(());
-        };
-        running.stop.cancel();
-        for task in running.tasks {
-            // A task that panicked has said so; the last upload is tried all the same.
-            let _ended = task.await;
-        }
-        let last = uploader::last_sync(&self.inner, hurry).await;
-        let inner = Arc::clone(&self.inner);
-        let closed = self.inner.shared.pool.run(move || {
-            if let Some(capture) = inner.capture().take() {
-                capture.write_record();
-            }
-            Ok(())
-        });
-        closed.await?;
-        self.inner.disabled();
-        last
+        self.request_end().wait(hurry).await.map(drop)
     }
 
-    /// Looks whether commits wait that nobody was told of. Cheap: reads shared memory.
-    pub(crate) fn check(&self) {
+    /// Stops replication; from here on the database counts as stopped.
+    pub(crate) fn request_end(&self) -> End {
+        End {
+            database: self.clone(),
+            life: self.inner.request_end(),
+        }
+    }
+
+    /// Waits until nothing is left of the life that was, without asking for its end.
+    pub(crate) async fn ended(&self) {
+        let life = self.inner.life().clone();
+        if let Some(life) = life {
+            life.ended().await;
+        }
+    }
+
+    /// Looks whether commits wait that nobody was told of. Cheap: reads shared memory. Returns the
+    /// monitor interval of a database for which this is the only way to learn of commits.
+    pub(crate) fn check(&self) -> Option<Duration> {
         if !self.is_enabled() {
-            return;
+            return None;
         }
-        self.inner.observe();
+        let stirring = self.inner.is_stirring();
+        self.inner.observe(stirring);
         if !self.is_monitored() {
-            return;
+            return None;
         }
+        let polled = !self.inner.is_watched.load(Ordering::Relaxed);
+        let polled = polled.then_some(self.inner.settings.monitor_interval);
         let Ok(capture) = self.inner.capture.try_lock() else {
-            return;
+            return polled;
         };
-        let overdue = match capture.as_ref() {
-            Some(capture) => {
+        let open = capture.is_some();
+        let overdue = match (capture.as_ref(), stirring) {
+            (Some(capture), _) => {
                 capture.has_news().unwrap_or(true) || capture.is_in_the_way().unwrap_or(true)
             }
-            None => self.inner.settings.path.exists() && self.inner.capture_errors().is_none(),
+            (None, Some(stirring)) => stirring,
+            (None, None) => {
+                self.inner.settings.path.exists() && self.inner.capture_errors().is_none()
+            }
         };
         drop(capture);
         if overdue {
             self.inner.signals.raise(OVERDUE);
+        } else if open && self.inner.shared.places.are_short() {
+            self.inner.signals.raise(REST);
         }
+        polled
     }
 
-    fn ensure_enabled(&self) -> Result<()> {
-        if self.is_enabled() {
-            return Ok(());
+    /// Does `work` as long as the database is replicated.
+    async fn while_enabled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let life = self.inner.life().clone().filter(|life| life.is_wanted());
+        let Some(life) = life else {
+            return Err(self.inner.not_open());
+        };
+        life.opened().await;
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = life.ended() => Err(self.inner.not_open()),
         }
-        Err(Error::DatabaseNotOpen {
-            path: self.inner.settings.path.clone(),
-        })
     }
 }
 
@@ -390,8 +441,26 @@ impl Inner {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn running(&self) -> MutexGuard<'_, Option<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn life(&self) -> MutexGuard<'_, Option<Arc<Life>>> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accepts(&self) -> MutexGuard<'_, bool> {
+        self.accepts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, Option<Place>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asleep(&self) -> MutexGuard<'_, Option<Asleep>> {
+        self.asleep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn not_open(&self) -> Error {
+        Error::DatabaseNotOpen {
+            path: self.settings.path.clone(),
+        }
     }
 
     /// The kind of a replica in records that scripts know without it: told when there are several.

@@ -186,6 +186,14 @@ pub enum Error {
         /// The path asked for.
         path: PathBuf,
     },
+    /// All databases that may be open at the same time are busy.
+    #[error("open database {}: {limit} databases are open, and the limit of open files allows no more", path.display())]
+    Descriptors {
+        /// The database that has to wait.
+        path: PathBuf,
+        /// How many may be open.
+        limit: usize,
+    },
     /// What a replica holds must be listed anew before this can be said.
     #[error("{kind} replica: listing was given up after an error")]
     Unlisted {
@@ -321,6 +329,7 @@ impl Error {
             Self::NoPosition
             | Self::Unlisted { .. }
             | Self::DatabaseNotOpen { .. }
+            | Self::Descriptors { .. }
             | Self::Timeout { .. } => ErrorKind::Unavailable,
             Self::Closing { .. } => ErrorKind::Cancelled,
             Self::Plan(source) | Self::Context { source, .. } => source.kind(),
@@ -341,6 +350,9 @@ impl Error {
             ),
             Self::Locked { .. } => Some("stop the other process, or this one"),
             Self::Several(errors) => errors.iter().find_map(Error::hint),
+            Self::Descriptors { .. } => Some(
+                "raise the limit of open files (ulimit -n, LimitNOFILE=): five for each database",
+            ),
             Self::Plan(source) | Self::Context { source, .. } => source.hint(),
             _ => match self.kind() {
                 ErrorKind::DiskFull => {

@@ -18,6 +18,7 @@ mod database;
 mod error;
 mod files;
 mod follow;
+mod gate;
 mod heartbeat;
 mod local;
 mod metrics;

@@ -13,6 +13,7 @@ use ltx::{FileName, PageSize, Txid, TxidRange};
 use crate::error::{Error, Result};
 use crate::files::{Files, Ownership, Staged, open_in_place};
 use crate::page_sums::{Head, PageSums, SumsWriter};
+use crate::pool::Pool;
 
 /// Folder of the local state of one database.
 #[derive(Debug, Clone)]
@@ -21,6 +22,7 @@ pub(crate) struct LocalDir {
     files: Files,
     /// One at a time moves the page checksums or removes files under them.
     folding: Arc<Mutex<()>>,
+    pool: Pool,
 }
 
 /// The database is ours as long as this lives.
@@ -53,12 +55,18 @@ pub fn default_meta_path(database: &Path) -> PathBuf {
 }
 
 impl LocalDir {
-    pub(crate) fn new(root: PathBuf, files: Files) -> Self {
+    pub(crate) fn new(root: PathBuf, files: Files, pool: Pool) -> Self {
         Self {
             root,
             files,
             folding: Arc::default(),
+            pool,
         }
+    }
+
+    /// The threads for work on these files.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     pub(crate) fn files(&self) -> &Files {

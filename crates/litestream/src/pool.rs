@@ -1,23 +1,46 @@
 //! A bounded number of threads for SQLite and file work, shared by all databases.
 //!
-//! Waiting is first come first served, so that one busy database cannot starve the others.
+//! Waiting is first come first served, so that one busy database cannot starve the others. Each
+//! mount has threads of its own, so that databases on one that hangs do not take those of the others.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use litestream_storage::{Lane, Lanes};
 
 use crate::error::{Error, Result};
+
+/// So many threads for each mount.
+#[derive(Debug, Clone)]
+pub(crate) struct Pools {
+    lanes: Arc<Lanes>,
+}
+
+impl Pools {
+    pub(crate) fn new(threads: usize) -> Self {
+        Self {
+            lanes: Arc::new(Lanes::new(threads)),
+        }
+    }
+
+    /// The pool for work on the database at `path`.
+    pub(crate) fn of(&self, path: &Path) -> Pool {
+        Pool {
+            lane: self.lanes.of(path),
+        }
+    }
+}
 
 /// Lets so many pieces of blocking work run at the same time.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
-    permits: Arc<Semaphore>,
+    lane: Lane,
 }
 
 impl Pool {
     pub(crate) fn new(threads: usize) -> Self {
         Self {
-            permits: Arc::new(Semaphore::new(threads.max(1))),
+            lane: Lane::new(threads),
         }
     }
 
@@ -26,13 +49,7 @@ impl Pool {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let closed = |_| Error::Closing {
-            what: "blocking work",
-        };
-        let permit = Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .map_err(closed)?;
+        let permit = self.lane.enter().await;
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(permit);

@@ -28,6 +28,8 @@ pub(crate) const DATABASE_WRITTEN: u32 = 2;
 pub(crate) const LOOK_NOW: u32 = 4;
 /// The watchdog found commits that are not captured.
 pub(crate) const OVERDUE: u32 = 8;
+/// Others need the descriptors of databases that rest.
+pub(crate) const REST: u32 = 16;
 
 impl Signals {
     pub(crate) fn raise(&self, bits: u32) {
@@ -48,6 +50,7 @@ impl Signals {
 #[cfg(target_os = "linux")]
 mod events {
     use std::collections::HashMap;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Mutex, PoisonError};
 
     use futures_util::StreamExt;
@@ -62,6 +65,8 @@ mod events {
     pub(crate) struct Watcher {
         watches: Mutex<Watches>,
         targets: Arc<Mutex<Targets>>,
+        /// The system has refused a watch, and that was said.
+        is_used_up: AtomicBool,
         task: tokio::task::JoinHandle<()>,
     }
 
@@ -75,7 +80,11 @@ mod events {
             let (watches, mut events) = match started {
                 Ok(started) => started,
                 Err(error) => {
-                    tracing::warn!(system = "store", %error, "no change notification, polling instead");
+                    tracing::warn!(
+                        system = "store", %error,
+                        hint = "every database is looked at once a second; raise fs.inotify.max_user_instances",
+                        "no change notification, polling instead"
+                    );
                     return None;
                 }
             };
@@ -100,6 +109,7 @@ mod events {
             Some(Arc::new(Self {
                 watches: Mutex::new(watches),
                 targets,
+                is_used_up: AtomicBool::new(false),
                 task,
             }))
         }
@@ -125,6 +135,15 @@ mod events {
                     true
                 }
                 Err(error) => {
+                    let used_up = error.kind() == std::io::ErrorKind::StorageFull;
+                    if used_up && !self.is_used_up.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(
+                            system = "store", path = %path.display(), %error,
+                            hint = "this and further databases are looked at once a second; \
+                                    raise fs.inotify.max_user_watches",
+                            "no change notification left, polling instead"
+                        );
+                    }
                     tracing::debug!(path = %path.display(), %error, "watch");
                     false
                 }

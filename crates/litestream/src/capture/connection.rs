@@ -67,9 +67,19 @@ impl Connection {
             busy_timeout,
         };
         connection.run("PRAGMA wal_autocheckpoint = 0")?;
-        // Few pages are ever read through the cache: page 1 and nothing else.
-        connection.run("PRAGMA cache_size = 4")?;
+        // Few pages are ever read through the cache: page 1 and nothing else. Below 3, SQLite does not
+        // allocate twenty of them in advance.
+        connection.run("PRAGMA cache_size = 1")?;
+        connection.shrink()?;
         Ok(connection)
+    }
+
+    /// Gives back the memory of pages and of the schema, which some statements load: it grows with the
+    /// user's schema, and nothing here needs it for long.
+    pub(crate) fn shrink(&self) -> Result<()> {
+        // Nothing is written by this, nor can be afterwards: the schema is forgotten.
+        self.run("PRAGMA writable_schema = RESET")?;
+        self.run("PRAGMA shrink_memory")
     }
 
     /// Switches the database to WAL mode unless it is already; the switch is lasting.

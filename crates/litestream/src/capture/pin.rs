@@ -283,6 +283,13 @@ impl Pin {
         }
     }
 
+    /// Gives back what the held connection keeps in memory but does not need while nothing happens.
+    pub(crate) fn shrink(&self) {
+        if let Err(error) = self.held.shrink() {
+            tracing::debug!(path = %self.path.display(), %error, "shrink connection");
+        }
+    }
+
     /// Whether the transaction begun by [`Self::begin_next`] lets writers start the WAL anew.
     pub(crate) fn next_is_at_rest(&self) -> bool {
         self.next.at_rest

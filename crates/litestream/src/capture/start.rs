@@ -84,6 +84,7 @@ impl Capture {
             rebase: None,
             map: PageMap::new(),
             buffer: Vec::new(),
+            place: None,
             _lock: lock,
         };
         capture.find_continuation(state)?;

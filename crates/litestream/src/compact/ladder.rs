@@ -48,7 +48,7 @@ pub(crate) fn inputs(index: &RemoteIndex, level: Level) -> Batch {
         let follows = last.is_none_or(|last| file.range.extends(&last.range));
         let size = bytes.saturating_add(file.size);
         let fits = batch.files.len() < MOST_INPUTS && size <= MOST_BYTES;
-        if !batch.files.is_empty() && !(follows && fits) {
+        if !(batch.files.is_empty() || follows && fits) {
             batch.more = true;
             break;
         }

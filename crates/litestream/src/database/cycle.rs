@@ -1,5 +1,6 @@
 //! One look at a database, on a pool thread: open it if need be, capture, checkpoint.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub(super) struct Cycle {
     pub(super) missing: bool,
     /// More commits wait already.
     pub(super) more: bool,
+    /// More than one file may hold waits: others have their turn first.
+    pub(super) limited: bool,
     /// Everything is captured, but the pinned reader does not stand where it should.
     pub(super) in_the_way: bool,
     /// Frames wait to be copied into the database file.
@@ -35,6 +38,8 @@ pub(super) struct Cycle {
     pub(super) wrote: bool,
     /// Continuity is lost, and the page checksums of this state would spare a base image.
     pub(super) lacks_sums: Option<Txid>,
+    /// The database should doze, but cannot yet.
+    pub(super) restless: bool,
 }
 
 /// That the next capture has to begin anew, and why; kept until there is a capture to be told.
@@ -60,7 +65,12 @@ pub(super) enum Purpose {
 impl Inner {
     /// Runs cycles on the pool until everything committed before the call is captured.
     pub(super) async fn capture_all(self: &Arc<Self>) -> Result<Cycle> {
-        self.cycle(Purpose::Capture).await
+        loop {
+            let cycle = self.cycle(Purpose::Capture).await?;
+            if !cycle.limited {
+                return Ok(cycle);
+            }
+        }
     }
 
     /// Runs one cycle on the pool.
@@ -84,6 +94,7 @@ impl Inner {
     }
 
     async fn one_cycle(self: &Arc<Self>, purpose: Purpose, may_learn: bool) -> Result<Cycle> {
+        self.await_place().await?;
         let inner = Arc::clone(self);
         self.shared
             .pool
@@ -136,17 +147,24 @@ impl Inner {
                 ..Cycle::default()
             });
         }
-        let result = self.work(capture, purpose);
-        if let Err(error) = &result
-            && needs_reopening(error)
-        {
+        let mut result = self.work(capture, purpose);
+        match &mut result {
             // What is in memory may not be true any more; the next cycle proves it anew from disk.
-            *slot = None;
+            Err(error) if needs_reopening(error) => *slot = None,
+            Ok(cycle) if purpose == Purpose::Settle => {
+                cycle.restless = self.try_doze(&mut slot, *cycle);
+            }
+            _ => {}
         }
         result
     }
 
-    fn open_capture(&self) -> Result<Option<Capture>> {
+    pub(super) fn open_capture(&self) -> Result<Option<Capture>> {
+        // Nobody opens what is being closed.
+        if !*self.accepts() {
+            return Err(self.not_open());
+        }
+        let place = self.take_place()?;
         let settings = CaptureSettings {
             path: self.settings.path.clone(),
             busy_timeout: self.settings.busy_timeout,
@@ -175,6 +193,8 @@ impl Inner {
             }
             capture.demand_base("database behind replica", floor, Extent::Difference);
         }
+        capture.place = Some(place);
+        *self.asleep() = None;
         self.publish(capture.position());
         // What the replicas lack of it is waiting since now at least.
         self.captured(capture.position(), 0, true);
@@ -188,9 +208,14 @@ impl Inner {
             let step = capture.step()?;
             self.note_step(capture, step);
             cycle.wrote |= step.wrote;
-            if !step.limited && !capture.needs_base() {
+            cycle.limited = step.limited && purpose != Purpose::Last;
+            if cycle.limited || (!step.limited && !capture.needs_base()) {
                 break;
             }
+        }
+        if cycle.limited {
+            cycle.more = true;
+            return Ok(cycle);
         }
         if purpose != Purpose::Last {
             self.checkpoint(capture, purpose)?;
@@ -201,8 +226,9 @@ impl Inner {
         }
         self.note_staged(capture.take_written());
         self.update_gauges(capture)?;
-        if let Some(watcher) = &self.shared.watcher {
-            self.arm(watcher, capture)?;
+        match &self.shared.watcher {
+            Some(watcher) => self.arm(watcher, capture)?,
+            None => self.is_watched.store(false, Ordering::Relaxed),
         }
         cycle.more = capture.has_news()?;
         cycle.in_the_way = capture.is_in_the_way()?;
@@ -306,7 +332,8 @@ impl Inner {
 
     /// Watches first, looks afterwards: what is written in between is seen by the look.
     fn arm(&self, watcher: &Watcher, capture: &Capture) -> Result<()> {
-        watcher.arm_wal(capture.wal_path(), &self.signals);
+        let is_armed = watcher.arm_wal(capture.wal_path(), &self.signals);
+        self.is_watched.store(is_armed, Ordering::Relaxed);
         // A checkpoint by the application matters only while there is something to copy.
         if capture.has_uncopied()? {
             watcher.arm_database(&self.settings.path, &self.signals);

@@ -13,7 +13,7 @@ use super::Inner;
 use super::cycle::{Cycle, Purpose, backoff};
 use super::lookout::Lookout;
 use crate::error::{Error, ErrorKind};
-use crate::watcher::{DATABASE_WRITTEN, LOOK_NOW, OVERDUE, WAL_WRITTEN};
+use crate::watcher::{DATABASE_WRITTEN, LOOK_NOW, OVERDUE, REST, WAL_WRITTEN};
 
 /// A commit becomes visible some time after its bytes are written: the writer may wait for its
 /// disk in between. The wal-index is looked at again after these times, each half as long again: so
@@ -22,6 +22,8 @@ const FIRST_POLL: Duration = Duration::from_millis(1);
 const LAST_POLL: Duration = Duration::from_millis(256);
 /// The second connection is closed after so long without a commit.
 const SETTLE_AFTER: Duration = Duration::from_secs(5);
+/// The same while others need its descriptors. Longer than the clock of a file system may be off.
+const DOZE_AFTER: Duration = Duration::from_millis(2500);
 /// The same error is logged at most so often.
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
@@ -63,14 +65,22 @@ pub(super) async fn drive(inner: Arc<Inner>, stop: CancellationToken) {
     if inner.settings.monitor_interval.is_zero() {
         return;
     }
+    let mut pace = Pace::default();
+    let first = async {
+        inner.await_first_place().await;
+        let opening = async {
+            inner.prepare().await;
+            let now = Instant::now();
+            (now, inner.cycle(Purpose::Capture).await)
+        };
+        inner.shared.starting.pass(opening).await
+    };
     tokio::select! {
         () = stop.cancelled() => return,
-        () = inner.prepare() => {}
+        (now, result) = first => {
+            inner.finished(&mut pace, now, Purpose::Capture, result);
+        }
     }
-    let mut pace = Pace {
-        capture: Some(Instant::now()),
-        ..Pace::default()
-    };
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -91,10 +101,8 @@ pub(super) async fn drive(inner: Arc<Inner>, stop: CancellationToken) {
         };
         pace.capture = None;
         pace.settle = None;
-        match inner.cycle(purpose).await {
-            Ok(cycle) => inner.succeeded(&mut pace, now, purpose, cycle),
-            Err(error) => inner.failed(&mut pace, &error),
-        }
+        let result = inner.cycle(purpose).await;
+        inner.finished(&mut pace, now, purpose, result);
     }
 }
 
@@ -130,6 +138,9 @@ impl Inner {
                 // Looks for an older write may have become rare by now.
                 pace.poll = Some((now + FIRST_POLL, FIRST_POLL));
             }
+        }
+        if bits & REST != 0 && pace.capture.is_none() {
+            pace.settle = Some(now);
         }
         if bits & DATABASE_WRITTEN != 0 {
             // Somebody runs a checkpoint, and may be waiting for our reader to move.
@@ -189,10 +200,24 @@ impl Inner {
     /// Whether commits wait; when that cannot be told at once, there may be some.
     fn has_news(&self) -> bool {
         match self.capture.try_lock() {
-            Ok(slot) => slot
-                .as_ref()
-                .is_none_or(|capture| capture.has_news().unwrap_or(true)),
+            Ok(slot) => match slot.as_ref() {
+                Some(capture) => capture.has_news().unwrap_or(true),
+                None => self.is_stirring().unwrap_or(true),
+            },
             Err(_) => true,
+        }
+    }
+
+    fn finished(
+        &self,
+        pace: &mut Pace,
+        started: Instant,
+        purpose: Purpose,
+        result: Result<Cycle, Error>,
+    ) {
+        match result {
+            Ok(cycle) => self.succeeded(pace, started, purpose, cycle),
+            Err(error) => self.failed(pace, &error),
         }
     }
 
@@ -212,7 +237,10 @@ impl Inner {
         // A transaction that was being written while the watch was armed again becomes visible without
         // another write.
         pace.poll = (!cycle.more).then(|| (Instant::now() + FIRST_POLL, FIRST_POLL));
-        if cycle.more {
+        if cycle.limited {
+            // Behind the others that wait for a thread, but not behind the clock.
+            pace.plan(started);
+        } else if cycle.more {
             pace.plan(
                 pace.last
                     .map_or(started, |last| last + self.settings.monitor_interval),
@@ -226,7 +254,8 @@ impl Inner {
         pace.settle = match (cycle.missing, cycle.uncopied, purpose) {
             (true, _, _) => None,
             (_, true, _) if !checkpoint.is_zero() => Some(started + checkpoint),
-            (_, _, Purpose::Settle) => None,
+            (_, _, Purpose::Settle) => cycle.restless.then(|| started + DOZE_AFTER),
+            _ if self.shared.places.are_short() => Some(started + DOZE_AFTER),
             _ => Some(started + SETTLE_AFTER),
         };
     }

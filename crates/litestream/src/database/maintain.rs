@@ -77,7 +77,8 @@ async fn follow_line(inner: &Arc<Inner>, replica: &Arc<Replica>, line: Line) {
             // Something else may be due sooner now.
             open = news => if open { continue } else { return },
         }
-        let performed = perform(inner, replica, chore, &mut passed).await;
+        let work = Box::pin(perform(inner, replica, chore, &mut passed));
+        let performed = inner.shared.chores.pass(work).await;
         if !matches!(performed, Err(Error::Unlisted { .. })) {
             replica.uploads().maintained(performed.as_ref().copied());
         }

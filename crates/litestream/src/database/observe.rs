@@ -137,10 +137,11 @@ impl Database {
 }
 
 impl Inner {
-    /// Notes what a look at the wal-index says, and tells of states that have changed.
-    pub(super) fn observe(&self) {
+    /// Notes what a look at the wal-index says, and tells of states that have changed. `stirring` tells
+    /// of a database that is closed while it rests whether its files have changed.
+    pub(super) fn observe(&self, stirring: Option<bool>) {
         let now = Instant::now();
-        self.look(now);
+        self.look(now, stirring);
         let all = self.replicas.iter().map(|replica| replica.acknowledged());
         if let Some(Some(all)) = all.min() {
             self.progress().timeline.acknowledged(all);
@@ -161,7 +162,7 @@ impl Inner {
         }
     }
 
-    fn look(&self, now: Instant) {
+    fn look(&self, now: Instant, stirring: Option<bool>) {
         let slot = self.capture.try_lock();
         let mut progress = self.progress();
         let Ok(slot) = slot else {
@@ -174,16 +175,16 @@ impl Inner {
             progress.news = None;
             return;
         }
-        let Some(capture) = slot.as_ref() else { return };
-        match capture.news() {
-            Ok(0) => progress.news = None,
+        let bytes = match (slot.as_ref(), stirring) {
             // A look that failed says that something may wait.
-            news => {
-                let bytes = news.unwrap_or(0);
-                let since = progress.news.map_or(now, |(since, _)| since);
-                progress.news = Some((since, bytes));
-            }
-        }
+            (Some(capture), _) => capture
+                .news()
+                .map_or(Some(0), |bytes| (bytes > 0).then_some(bytes)),
+            (None, Some(stirring)) => stirring.then_some(0),
+            (None, None) => return,
+        };
+        let since = progress.news.map_or(now, |(since, _)| since);
+        progress.news = bytes.map(|bytes| (since, bytes));
     }
 
     /// Transactions up to `position` were captured from `bytes` of WAL: `all` of what was committed,

@@ -78,7 +78,8 @@ pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Resu
         most_wal: None,
         place: Place::Snapshot,
     };
-    if let Some(txid) = put(inner, replica, image).await? {
+    let snapshot = put(inner, replica, image);
+    if let Some(txid) = inner.shared.catching_up.pass(snapshot).await? {
         replica.caught_up(txid);
     }
     Ok(())
@@ -279,6 +280,9 @@ fn most_wal(inner: &Inner) -> u64 {
 
 fn freeze(inner: &Inner) -> Result<Frozen> {
     let mut slot = inner.capture();
+    if slot.is_none() {
+        *slot = inner.open_capture()?;
+    }
     let capture = slot.as_mut().ok_or(Error::NoPosition)?;
     let frozen = capture.freeze();
     inner.publish(capture.position());
@@ -340,17 +344,18 @@ fn encode_into(
     let most_wal = most_wal.map(|most| most.max(length()));
     let mut grown = false;
     let put = |pgno: ltx::Pgno, page: &[u8]| {
-        if pgno.get() % PAGES_PER_LOOK == 0 && most_wal.is_some_and(|most| length() > most) {
+        if pgno.get().is_multiple_of(PAGES_PER_LOOK) && most_wal.is_some_and(|most| length() > most)
+        {
             grown = true;
             return Err(Error::Closing { what: "snapshot" });
         }
         encoder.encode_page(pgno, page).map_err(fail)
     };
-    let encoded = encode_image(&frozen.pages(), frozen.commit(), &mut page, &mut chunk, put);
+    let read = encode_image(&frozen.pages(), frozen.commit(), &mut page, &mut chunk, put);
     if grown {
         return Ok(Ended::GivenUp);
     }
-    encoded?;
+    read?;
     encoder.finish().map_err(fail)?;
     Ok(Ended::Whole)
 }

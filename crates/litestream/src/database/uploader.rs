@@ -56,7 +56,7 @@ async fn upload_forever(inner: &Arc<Inner>, replica: &Arc<Replica>) {
             }
         }
         last = Some(Instant::now());
-        match drain(inner, replica).await {
+        match Box::pin(drain(inner, replica)).await {
             Ok(pass) => {
                 if errors > 0 {
                     tracing::info!(

@@ -190,12 +190,9 @@ impl Replica {
         let (Some(newest), Some(before)) = (newest, txid.prev()) else {
             return Ok(true);
         };
-        let local = local.clone();
-        let ends = tokio::task::spawn_blocking(move || (local.ends(txid), local.ends(before)));
-        let (ours, before) = ends.await.map_err(|_| Error::Closing {
-            what: "compare with replica",
-        })?;
-        let (Some(Ends { header: ours, .. }), before) = (ours?, before?) else {
+        let files = local.clone();
+        let both = move || Ok((files.ends(txid)?, files.ends(before)?));
+        let (Some(Ends { header: ours, .. }), before) = local.pool().run(both).await? else {
             return Ok(true);
         };
         let theirs = match before {
@@ -376,9 +373,6 @@ impl Replica {
 }
 
 async fn local_ends(local: &LocalDir, txid: Txid) -> Result<Option<Ends>> {
-    let local = local.clone();
-    let ends = tokio::task::spawn_blocking(move || local.ends(txid)).await;
-    ends.map_err(|_| Error::Closing {
-        what: "read local file",
-    })?
+    let files = local.clone();
+    local.pool().run(move || files.ends(txid)).await
 }
