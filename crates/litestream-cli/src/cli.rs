@@ -6,13 +6,10 @@ use crate::commands::{self, Command};
 use crate::config;
 use crate::context::Context;
 use crate::env::Env;
-use crate::error::Error;
+use crate::error::{Error, FAILURE};
 use crate::flags::{self, Outcome};
 use crate::log::{self, Destination, Logging};
 use crate::memory;
-
-/// Exit code of every failure.
-const FAILURE: u8 = 1;
 
 /// Runs the program with the arguments and the environment of the process.
 pub fn main() -> ExitCode {
@@ -86,7 +83,7 @@ fn report(context: &mut Context<'_>, error: &Error) -> u8 {
     if let Some(hint) = error.hint() {
         let _ = writeln!(context.err, "Try: {hint}");
     }
-    FAILURE
+    error.exit_code()
 }
 
 fn write_help(context: &mut Context<'_>, command: &Command) -> std::io::Result<()> {

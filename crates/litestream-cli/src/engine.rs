@@ -13,10 +13,12 @@ use crate::backend;
 use crate::config::{BuildError, Config, DatabaseConfig, Location, Replica};
 use crate::metrics;
 
-/// Threads that run tasks, and threads for SQLite and files: with the main thread under a dozen.
+/// Threads that run tasks.
 const WORKERS: usize = 2;
-const BLOCKING: usize = 8;
-
+/// Threads for SQLite and files, at most. How many are used is bounded mount by mount, by the engine
+/// for databases and by the file backend for replicas, so that with the main thread there are a dozen; what
+/// is above that is for file systems that hang and keep theirs.
+const BLOCKING: usize = 128;
 /// The runtime of a command.
 pub(crate) fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()

@@ -54,7 +54,21 @@ pub enum Error {
     Output(#[from] std::io::Error),
 }
 
+/// Exit code of failures.
+pub const FAILURE: u8 = 1;
+/// Exit code when the program ended in order, but the last commits are not in every replica.
+pub const NOT_REPLICATED: u8 = 3;
+
 impl Error {
+    /// The exit code that tells of it.
+    pub fn exit_code(&self) -> u8 {
+        use crate::commands::replicate::ReplicateError;
+        match self {
+            Self::Replicate(ReplicateError::NotReplicated(_)) => NOT_REPLICATED,
+            _ => FAILURE,
+        }
+    }
+
     /// The command line that is offered as a way out.
     pub fn hint(&self) -> Option<&str> {
         match self {

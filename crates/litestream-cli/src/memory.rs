@@ -4,6 +4,8 @@
 //! large one; later buffers then stay in the heaps of the threads. With a thousand databases that is
 //! more than everything else together. A fixed size keeps buffers out of the heaps.
 
+use std::time::Duration;
+
 /// Buffers from this size on go back to the system when they are freed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAPPED_FROM: libc::c_int = 64 * 1024;
@@ -23,6 +25,30 @@ pub(crate) fn limit() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn limit() {}
 
+/// How often what is free goes back to the system.
+const TEND_EVERY: Duration = Duration::from_secs(20);
+
+/// Gives free memory back to the system now and then, for ever: small buffers of a busy moment lie
+/// between those that stay, and the heaps do not shrink by themselves.
+pub(crate) async fn tend() {
+    loop {
+        tokio::time::sleep(TEND_EVERY).await;
+        give_back();
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "the C library's allocator is told in C only")]
+fn give_back() {
+    // SAFETY: takes no pointer and may be called at any time by any thread; what is in use stays.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn give_back() {}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -30,6 +56,7 @@ mod tests {
         super::limit();
         let large = vec![1_u8; 1 << 20];
         let small = Vec::from([2_u8; 100]);
+        super::give_back();
         assert_eq!((large[1 << 19], small[50]), (1, 2));
     }
 }

@@ -1,15 +1,25 @@
 //! A replica in a folder of this machine.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use litestream::{Layout, Ownership};
-use litestream_storage::{FileModes, FileStore};
+use litestream_storage::{FileModes, FileStore, Lanes};
 
 use super::Backend;
 use crate::config::FileTarget;
 
+/// Threads at work on replicas, on one mount.
+const LANE: usize = 4;
+
+/// The disks are the machine's: all stores share the bounds.
+static LANES: LazyLock<Lanes> = LazyLock::new(|| Lanes::new(LANE));
+
 pub(super) fn open(target: &FileTarget) -> Backend {
-    let store = Arc::new(FileStore::new(target.path.clone(), FileModes::default()));
+    let store = Arc::new(FileStore::in_lane(
+        target.path.clone(),
+        FileModes::default(),
+        LANES.of(&target.path),
+    ));
     let modes = Arc::clone(&store);
     Backend {
         store,

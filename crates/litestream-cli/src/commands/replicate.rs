@@ -1,6 +1,7 @@
 //! `replicate`: the daemon, and with `-once` a single sync of everything.
 
 mod child;
+mod descriptors;
 mod exec;
 mod run;
 mod signals;

@@ -172,7 +172,7 @@ fn what_could_not_be_replicated_is_an_exit_code() {
     application.insert(4);
     let status = daemon.terminate(LONG).expect("ends");
     let log = daemon.log().expect("log");
-    assert_eq!(status.code(), Some(1), "{log}");
+    assert_eq!(status.code(), Some(3), "{log}");
     let lines = [
         "level=WARN msg=\"shutdown sync failed, retrying",
         "level=ERROR msg=\"failed to close database\" error=\"shutdown sync timeout after",

@@ -115,6 +115,6 @@ fn an_outage_at_the_end_takes_nothing_from_the_others() {
     // Captured at the end only: the monitor interval is long.
     application.insert(30);
     let status = daemon.terminate(LONG).expect("ends");
-    assert_eq!(status.code(), Some(1), "the other replica has nothing");
+    assert_eq!(status.code(), Some(3), "the other replica has nothing");
     assert_eq!(restored_rows(&place, &well), 31);
 }

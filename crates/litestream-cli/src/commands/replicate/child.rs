@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::descriptors::Descriptors;
 use crate::env::Env;
 
 /// A running child.
@@ -43,7 +44,11 @@ impl fmt::Display for Ending {
 
 impl Child {
     /// Starts the program with the environment; it inherits standard output and error.
-    pub(super) fn start(words: &[String], env: &Env) -> std::io::Result<Self> {
+    pub(super) fn start(
+        words: &[String],
+        env: &Env,
+        descriptors: &Descriptors,
+    ) -> std::io::Result<Self> {
         let Some((program, arguments)) = words.split_first() else {
             return Err(std::io::Error::other("empty command"));
         };
@@ -53,7 +58,16 @@ impl Child {
             .envs(env.vars())
             .stdin(Stdio::null())
             .spawn()?;
-        Ok(Self { process })
+        let child = Self { process };
+        if let Some(pid) = child.pid() {
+            descriptors.restore_for(pid);
+        }
+        Ok(child)
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        let id = self.process.id()?;
+        i32::try_from(id).ok().and_then(Pid::from_raw)
     }
 
     /// Waits for its end; anything but success is an error.
@@ -77,12 +91,7 @@ impl Child {
 
     /// Passes a signal on. A child that has ended already needs none.
     pub(super) fn signal(&self, signal: Signal) {
-        let pid = self
-            .process
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
-        if let Some(pid) = pid
+        if let Some(pid) = self.pid()
             && let Err(error) = kill_process(pid, signal)
         {
             tracing::debug!(%error, "signal exec process");

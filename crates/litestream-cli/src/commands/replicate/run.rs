@@ -8,12 +8,14 @@ use litestream::{Store, StoreSettings};
 use tokio_util::sync::CancellationToken;
 
 use super::child::Child;
+use super::descriptors::Descriptors;
 use super::signals::Signals;
 use super::{Mode, ReplicateError, ReplicateOptions};
 use crate::config::{Config, DatabaseConfig, Replica, Target};
 use crate::control::server;
 use crate::duration::Span;
 use crate::engine;
+use crate::memory;
 use crate::metrics;
 
 /// Replicates as the options say and returns when it is over.
@@ -27,10 +29,13 @@ pub fn execute(options: &ReplicateOptions) -> Result<(), ReplicateError> {
 
 async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
     let mut signals = Signals::install().map_err(ReplicateError::Runtime)?;
+    let descriptors = Descriptors::raise();
+    descriptors.announce(options.config.dbs.len());
     restore_missing(options).await?;
     let store = Store::open(StoreSettings {
         retention: engine::retention(&options.config),
         background: !matches!(options.mode, Mode::Once { .. }),
+        descriptors: descriptors.for_databases(),
         ..StoreSettings::default()
     })
     .map_err(ReplicateError::Store)?;
@@ -49,12 +54,13 @@ async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
             "retention disabled; cloud provider lifecycle policies must handle retention"
         );
     }
+    let tending = tokio::spawn(memory::tend());
     let outcome = match &options.mode {
         Mode::Daemon => {
             signals.wait().await;
             Ok(())
         }
-        Mode::Exec(words) => run_child(words, options, &mut signals).await,
+        Mode::Exec(words) => run_child(words, options, &descriptors, &mut signals).await,
         Mode::Once {
             force_snapshot,
             enforce_retention,
@@ -66,7 +72,15 @@ async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
     let closed = close(store, server, signals).await;
     // To the last: whoever watches sees how the shutdown goes.
     drop(metrics);
-    outcome.and(closed)
+    tending.abort();
+    match (outcome, closed) {
+        // That data may be lost matters more than how the child ended.
+        (Err(child @ (ReplicateError::Child(_) | ReplicateError::WaitChild(_))), Err(lost)) => {
+            tracing::error!(error = %child, "exec process failed");
+            Err(lost)
+        }
+        (outcome, closed) => outcome.and(closed),
+    }
 }
 
 /// Orderly close; a second signal gives up what is not uploaded yet.
@@ -231,6 +245,9 @@ async fn once(
                 .await
                 .map_err(fail("enforce retention for"))?;
         }
+        // One after the other, so that any number of databases needs the descriptors of one.
+        let closed = store.disable(path).await;
+        closed.map_err(fail("sync replica for"))?;
     }
     tracing::debug!(elapsed = ?started.elapsed(), "one-shot");
     tracing::info!("one-shot replication complete");
@@ -241,9 +258,11 @@ async fn once(
 async fn run_child(
     words: &[String],
     options: &ReplicateOptions,
+    descriptors: &Descriptors,
     signals: &mut Signals,
 ) -> Result<(), ReplicateError> {
-    let mut child = Child::start(words, &options.env).map_err(ReplicateError::StartChild)?;
+    let child = Child::start(words, &options.env, descriptors);
+    let mut child = child.map_err(ReplicateError::StartChild)?;
     tokio::select! {
         status = child.wait() => {
             tracing::info!("subprocess exited, litestream shutting down");

@@ -71,7 +71,7 @@ pub(super) async fn answer(
         "/status" => Ok(status::all(&state.store)),
         "/txid" => txid(&state, request.uri().query().unwrap_or_default()),
         route => match body(request).await {
-            Ok(body) => post(&state, route, &body).await,
+            Ok(body) => Box::pin(post(&state, route, &body)).await,
             Err(refused) => return Ok(refused),
         },
     };
@@ -210,13 +210,9 @@ async fn sync(state: &State, path: &Path, wait: bool) -> Result<Value, Refusal> 
         }
         other => failed(format!("sync database: {other}")),
     };
-    let database = state.store.find(path).map_err(refuse)?;
-    let synced = if wait {
-        database.sync_and_wait().await
-    } else {
-        database.sync().await
-    };
-    let synced = synced.map_err(refuse)?;
+    let synced = Box::pin(state.store.sync(path, wait))
+        .await
+        .map_err(refuse)?;
     let status = match (synced.changed, wait) {
         (false, _) => "no_change",
         (true, true) => "synced",
