@@ -72,9 +72,9 @@ mod tests {
 
     fn check(files: &[(u64, u64)], snapshots: &[u64]) -> Vec<String> {
         let mut held = index(&[]);
-        snapshots
-            .iter()
-            .for_each(|max| held.insert(file(9, 1, *max)));
+        for max in snapshots {
+            held.insert(file(9, 1, *max));
+        }
         let files: Vec<_> = files.iter().map(|(min, max)| file(1, *min, *max)).collect();
         let found = check_level(&held, Level::new(1).unwrap(), &files);
         found.iter().map(ToString::to_string).collect()

@@ -173,7 +173,9 @@ mod tests {
 
     fn listing(txids: &[u64]) -> RemoteIndex {
         let mut index = RemoteIndex::default();
-        txids.iter().for_each(|txid| index.insert(file(*txid)));
+        for txid in txids {
+            index.insert(file(*txid));
+        }
         index
     }
 

@@ -61,7 +61,7 @@ fn settings(random: &mut Random) -> RetentionSettings {
 
 /// Whether no request fails.
 fn is_calm(seed: u64) -> bool {
-    seed % 3 == 0
+    seed.is_multiple_of(3)
 }
 
 /// Requests fail at random.
@@ -73,14 +73,15 @@ fn break_sometimes(remote: &Faulty<Observed>, seed: u64) {
         let number = random.next();
         state.store(random.0, Ordering::Relaxed);
         let kind = ErrorKind::Io;
-        (number % 100 < rate).then(|| match number / 100 % 3 {
+        let fault = match number / 100 % 3 {
             0 => Fault::Before(kind),
             1 => Fault::After(kind),
             _ => Fault::Break {
                 after: number / 300 % 4000,
                 kind,
             },
-        })
+        };
+        (number % 100 < rate).then_some(fault)
     });
 }
 
@@ -128,8 +129,8 @@ async fn an_hour(seed: u64) -> u64 {
     let observed = Observed::new(objects.clone(), Arc::clone(&clock), policy);
     let remote = Arc::new(Faulty::new(observed));
     break_sometimes(&remote, seed);
-    let seen: Arc<dyn ObjectStore> = remote.clone();
-    let mut bed = Bed::new(settings, objects, clock, seen);
+    let store: Arc<dyn ObjectStore> = remote.clone();
+    let mut bed = Bed::new(settings, objects, clock, store);
     let end = START + HOUR;
     while bed.now().as_millis() < end {
         // Mostly busy, sometimes quiet for minutes.
