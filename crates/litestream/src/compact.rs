@@ -79,6 +79,7 @@ pub(crate) async fn merge_into(
     level: Level,
     range: TxidRange,
 ) -> Result<RemoteFile> {
+    let most = inputs.iter().map(|file| file.size).sum();
     let sources = Sources {
         store: Arc::clone(replica.store()),
         files: inputs
@@ -101,6 +102,7 @@ pub(crate) async fn merge_into(
         };
         let options = PutOptions {
             timestamp: Some(timestamp.as_millis()),
+            size_hint: Some(most),
             ..PutOptions::default()
         };
         let key = replica.layout().key(level, range);

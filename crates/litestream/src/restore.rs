@@ -10,6 +10,8 @@ pub(crate) mod fetch;
 pub(crate) mod image;
 mod integrity;
 mod plan;
+mod ranges;
+mod times;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,21 +90,30 @@ impl Source {
 
     /// Files of one level in the order of their names.
     pub async fn list_level(&self, level: Level) -> Result<Vec<RemoteFile>> {
-        self.list_from(level, None).await
+        self.list_from(level, None, false).await
     }
 
-    /// As [`Source::list_level`], only the files that begin at `first` or behind.
+    /// As [`Source::list_level`]; with `timestamps` the creation times are exact.
+    ///
+    /// # Cost
+    /// One listing; with `timestamps`, on stores that do not list them, one request per file more.
+    pub async fn list_level_with(&self, level: Level, timestamps: bool) -> Result<Vec<RemoteFile>> {
+        self.list_from(level, None, timestamps).await
+    }
+
+    /// As [`Source::list_level_with`], only the files that begin at `first` or behind.
     pub(crate) async fn list_from(
         &self,
         level: Level,
         first: Option<Txid>,
+        timestamps: bool,
     ) -> Result<Vec<RemoteFile>> {
         use futures_util::TryStreamExt;
         let prefix = self.layout.level_prefix(level);
         // A bare number sorts before every name that begins with it.
         let options = litestream_storage::ListOptions {
             start_after: first.map(|txid| Key::new(format!("{prefix}{txid}"))),
-            ..Default::default()
+            timestamps,
         };
         let mut listing = self.store.list(prefix, options);
         let mut files = Vec::new();
@@ -122,7 +133,10 @@ impl Source {
 
     /// Plans a restore with one listing.
     pub async fn plan(&self, target: Target) -> Result<RestorePlan> {
-        let index = self.list(matches!(target, Target::Before(_))).await?;
+        let index = match target {
+            Target::Before(time) => times::list_around(&*self.store, self.layout, time).await?,
+            Target::Latest | Target::Txid(_) => self.list(false).await?,
+        };
         plan(&index, target).map_err(|error| Error::Plan(Box::new(error)))
     }
 }

@@ -162,7 +162,10 @@ async fn put_image(
         let frozen = freeze(&owner)?;
         let txid = frozen.txid();
         let timestamp = owner.shared.clock.now().max(frozen.timestamp());
-        if announce.send((txid, timestamp)).is_err() {
+        if announce
+            .send((txid, timestamp, most_bytes(&frozen)))
+            .is_err()
+        {
             return Err(Error::Closing { what: "snapshot" });
         }
         let (_, range) = image.place.of(txid);
@@ -170,7 +173,7 @@ async fn put_image(
     });
     let putting = async {
         // Without an announcement the reader has failed, and says why.
-        let Ok((txid, timestamp)) = announced.await else {
+        let Ok((txid, timestamp, most)) = announced.await else {
             return Ok::<_, Error>(Ok(None));
         };
         make_room(inner, replica, image.place, txid).await?;
@@ -178,6 +181,7 @@ async fn put_image(
         let key = replica.layout().key(level, range);
         let options = PutOptions {
             timestamp: Some(timestamp.as_millis()),
+            size_hint: Some(most),
             condition: match image.place {
                 Place::Claim(_) => replica.if_absent(),
                 Place::Snapshot | Place::BehindFiles => Condition::None,
@@ -212,6 +216,14 @@ async fn put_image(
     Ok(Some(txid))
 }
 
+/// An upper bound of the size of a snapshot: pages that do not compress, with what surrounds each.
+/// Stores need it to choose parts large enough.
+fn most_bytes(frozen: &Frozen) -> u64 {
+    let page = u64::from(frozen.page_size().get());
+    let around = page / 255 + 64;
+    (page + around) * u64::from(frozen.commit()) + 4096
+}
+
 /// What has to be done before the image of `txid` may be put.
 async fn make_room(
     inner: &Arc<Inner>,
@@ -240,6 +252,14 @@ fn image_of(txid: Txid) -> TxidRange {
 }
 
 fn complete(inner: &Inner, replica: &Replica, txid: Txid, size: u64) {
+    /// An upper bound of the size of a snapshot: pages that do not compress, with what surrounds each.
+    /// Stores need it to choose parts large enough.
+    fn most_bytes(frozen: &Frozen) -> u64 {
+        let page = u64::from(frozen.page_size().get());
+        let around = page / 255 + 64;
+        (page + around) * u64::from(frozen.commit()) + 4096
+    }
+
     tracing::info!(
         system = "store", db = inner.name, %txid, size,
         replica = inner.one_of_several(replica),

@@ -82,7 +82,7 @@ impl Look {
         now: Timestamp,
     ) -> Result<Found> {
         if !self.must_be_full && self.full_at.is_some() {
-            let files = source.list_from(Level::RAW, Some(position)).await?;
+            let files = source.list_from(Level::RAW, Some(position), false).await?;
             let newest = files.iter().map(|file| file.range.max).max();
             match newest {
                 Some(newest) if newest == position => return Ok(Found::Nothing),

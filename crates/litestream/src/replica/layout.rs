@@ -9,6 +9,8 @@ pub enum Layout {
     /// `ltx/<level>/<min>-<max>.ltx` below the store's root: file, SFTP, WebDAV, gs, abs, NATS.
     #[default]
     Plain,
+    /// `<level as 4 hex digits>/<min>-<max>.ltx`: S3, OSS.
+    Hex,
 }
 
 impl Layout {
@@ -17,6 +19,7 @@ impl Layout {
         let name = FileName { range };
         match self {
             Self::Plain => Key::new(format!("ltx/{}/{name}", level.get())),
+            Self::Hex => Key::new(format!("{:04x}/{name}", level.get())),
         }
     }
 
@@ -24,6 +27,8 @@ impl Layout {
     pub(crate) fn prefix(self) -> String {
         match self {
             Self::Plain => "ltx/".to_owned(),
+            // The digits that all levels share: one listing sees them all.
+            Self::Hex => "000".to_owned(),
         }
     }
 
@@ -31,20 +36,27 @@ impl Layout {
     pub(crate) fn level_prefix(self, level: Level) -> String {
         match self {
             Self::Plain => format!("ltx/{}/", level.get()),
+            Self::Hex => format!("{:04x}/", level.get()),
         }
     }
 
     /// The file a listed object is; `None` for anything that is not ours.
     pub(crate) fn parse(self, meta: &ObjectMeta) -> Option<RemoteFile> {
+        let key = meta.key.as_str();
         let (level, name) = match self {
-            Self::Plain => meta.key.as_str().strip_prefix("ltx/")?.split_once('/')?,
+            Self::Plain => key.strip_prefix("ltx/")?.split_once('/')?,
+            Self::Hex => key.split_once('/')?,
         };
-        let level = level
-            .parse::<u8>()
-            .ok()
-            .filter(|parsed| parsed.to_string() == level)?;
+        let level = match self {
+            Self::Plain => level.parse::<u8>(),
+            Self::Hex => u8::from_str_radix(level, 16),
+        };
+        let level = Level::new(level.ok()?)?;
+        let prefix = self.level_prefix(level);
+        // Only the one spelling that `key` has.
+        (key.strip_prefix(&prefix)? == name).then_some(())?;
         Some(RemoteFile {
-            level: Level::new(level)?,
+            level,
             range: FileName::parse(name)?.range,
             size: meta.size,
             created: Timestamp::from_millis(meta.timestamp.unwrap_or(meta.modified)),
@@ -61,8 +73,8 @@ pub struct RemoteFile {
     pub range: TxidRange,
     /// Its size in bytes.
     pub size: u64,
-    /// When its newest transaction was captured. For a listing without timestamps: when the object
-    /// was stored.
+    /// When its newest transaction was captured. From a listing without timestamps, on stores that
+    /// do not list them (S3, OSS): when the object was stored, which is later.
     pub created: Timestamp,
 }
 
@@ -85,12 +97,41 @@ mod tests {
     fn keys_are_read_back() {
         let range = TxidRange::new(Txid::FIRST, Txid::new(255).unwrap()).unwrap();
         let level = Level::new(3).unwrap();
-        let key = Layout::Plain.key(level, range);
-        assert_eq!(key.as_str(), "ltx/3/0000000000000001-00000000000000ff.ltx");
-        let file = Layout::Plain.parse(&meta(key.as_str())).unwrap();
-        assert_eq!((file.level, file.range, file.size), (level, range, 5));
-        assert!(key.as_str().starts_with(&Layout::Plain.level_prefix(level)));
-        assert!(key.as_str().starts_with(&Layout::Plain.prefix()));
+        for (layout, text) in [
+            (Layout::Plain, "ltx/3/0000000000000001-00000000000000ff.ltx"),
+            (Layout::Hex, "0003/0000000000000001-00000000000000ff.ltx"),
+        ] {
+            let key = layout.key(level, range);
+            assert_eq!(key.as_str(), text);
+            let file = layout.parse(&meta(key.as_str())).unwrap();
+            assert_eq!((file.level, file.range, file.size), (level, range, 5));
+            assert!(key.as_str().starts_with(&layout.level_prefix(level)));
+        }
+    }
+
+    #[test]
+    fn one_prefix_has_all_levels() {
+        let range = TxidRange::new(Txid::FIRST, Txid::FIRST).unwrap();
+        for layout in [Layout::Plain, Layout::Hex] {
+            for level in Level::ALL {
+                let key = layout.key(level, range);
+                assert!(key.as_str().starts_with(&layout.prefix()), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn hex_levels_have_four_digits() {
+        for key in [
+            "3/0000000000000001-00000000000000ff.ltx",
+            "00003/0000000000000001-00000000000000ff.ltx",
+            "+003/0000000000000001-00000000000000ff.ltx",
+            "000a/0000000000000001-00000000000000ff.ltx",
+            "0003//0000000000000001-00000000000000ff.ltx",
+            "ltx/3/0000000000000001-00000000000000ff.ltx",
+        ] {
+            assert_eq!(Layout::Hex.parse(&meta(key)), None, "{key}");
+        }
     }
 
     #[test]

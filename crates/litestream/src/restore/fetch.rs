@@ -9,16 +9,19 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use futures_util::stream::{self, StreamExt};
 use litestream_storage::ByteRange;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::Source;
+use super::{Source, ranges};
 use crate::bridge::ChunkReader;
 use crate::error::{Error, Result};
 use crate::replica::RemoteFile;
 
 /// Files up to this size are fetched ahead: with the default parallelism 4 MiB in all.
 const SMALL: u64 = 512 << 10;
+
+/// Files above this size are fetched by several requests at a time.
+const LARGE: u64 = 8 << 20;
 
 /// A file whose bytes are there, or are coming.
 pub(crate) struct Fetched {
@@ -77,16 +80,18 @@ pub(crate) fn start(
     let (sender, receiver) = mpsc::channel(1);
     let source = Arc::new(source.clone());
     let files: Vec<RemoteFile> = oldest_first.iter().rev().copied().collect();
+    let large = Arc::new(Semaphore::new(1));
     tokio::spawn(async move {
         let mut fetched = stream::iter(files)
             .map(|file| {
                 let source = Arc::clone(&source);
+                let large = Arc::clone(&large);
                 async move {
                     let failed = |error| Failed {
                         file: Some(file),
                         error,
                     };
-                    fetch(&source, file).await.map_err(failed)
+                    fetch(&source, file, large).await.map_err(failed)
                 }
             })
             .buffered(parallelism);
@@ -100,9 +105,18 @@ pub(crate) fn start(
     receiver
 }
 
-async fn fetch(source: &Source, file: RemoteFile) -> Result<Fetched> {
+async fn fetch(source: &Source, file: RemoteFile, large: Arc<Semaphore>) -> Result<Fetched> {
     let key = source.layout.key(file.level, file.range);
     let name = key.as_str().to_owned();
+    // A folder of this machine is read in one go: there is no way to be long.
+    if file.size > LARGE && source.store.kind() != "file" {
+        // One at a time: the next begins when all of this one has come.
+        let turn = large.acquire_owned().await.ok();
+        let first = ranges::begin(&*source.store, key).await?;
+        let body = ranges::stream(Arc::clone(&source.store), first, turn);
+        let bytes = Incoming::Stream(Box::new(ChunkReader::spawn(body)));
+        return Ok(Fetched { file, name, bytes });
+    }
     let object = source.store.get(key, ByteRange::ALL).await?;
     let bytes = if file.size <= SMALL && object.meta.size <= SMALL {
         Incoming::Whole(object.into_bytes().await?.reader())
