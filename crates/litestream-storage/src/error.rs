@@ -234,6 +234,11 @@ impl Error {
         self
     }
 
+    /// How many tries in a row brought nothing, if somebody has tried again already.
+    pub(crate) fn tries(&self) -> Option<u32> {
+        self.0.tries
+    }
+
     /// The same error with another kind.
     #[must_use]
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {

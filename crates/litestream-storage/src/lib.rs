@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`ObjectStore`] | the contract: put, get, head, list, delete |
 //! | [`FileStore`] | objects as files below a directory |
+//! | `S3Store` | objects in a bucket (feature `s3`) |
 //! | [`MemoryStore`] | objects in memory, for tests and simulations |
 //! | [`Lanes`] | so much blocking work at a time, mount by mount |
 //! | [`Retry`] | a store that tries again, and goes on where a transfer broke |
@@ -30,6 +31,8 @@ mod memory;
 mod metered;
 mod object;
 mod retry;
+#[cfg(feature = "s3")]
+mod s3;
 mod store;
 
 pub use body::{Body, CHUNK_SIZE};
@@ -48,4 +51,8 @@ pub use memory::{MemoryStore, StoredObject};
 pub use metered::{DURATION_BUCKETS, Meter, Metered, OperationCounts};
 pub use object::{ByteRange, Condition, ListOptions, Object, ObjectMeta, PutOptions};
 pub use retry::{Jitter, RandomJitter, Retry, RetryPolicy};
+#[cfg(feature = "s3")]
+pub use s3::{
+    MIN_PART_SIZE, S3Credentials, S3CustomerKey, S3Encryption, S3Settings, S3SettingsError, S3Store,
+};
 pub use store::ObjectStore;

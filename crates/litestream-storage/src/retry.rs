@@ -9,8 +9,11 @@
 //! | `read` | a body or listing that goes on where it broke |
 //! | `write` | put, and finding out whether a lost answer meant success |
 //! | `replay` | a stream that can be sent again while it is short |
+//! | `persist` | the same for one request inside a backend |
 
 mod budget;
+#[cfg(feature = "s3")]
+mod persist;
 mod read;
 mod replay;
 mod write;
@@ -31,6 +34,8 @@ use crate::{
 
 use budget::Budget;
 pub use budget::{Jitter, RandomJitter, RetryPolicy};
+#[cfg(feature = "s3")]
+pub(crate) use persist::persist;
 
 /// A store that tries again what failed with a [retryable](Error::is_retryable) error.
 ///

@@ -25,6 +25,9 @@ pub struct RetryPolicy {
     pub min_rate: u64,
     /// How many bytes of a stream are kept in memory to be sent again.
     pub replay_limit: usize,
+    /// How many bytes of a stream a store may have on the way before it takes more: that long, at
+    /// [`min_rate`](Self::min_rate), a stream may stand still.
+    pub in_flight: u64,
 }
 
 impl Default for RetryPolicy {
@@ -38,6 +41,7 @@ impl Default for RetryPolicy {
             stall: Duration::from_mins(1),
             min_rate: 16 * 1024,
             replay_limit: 1024 * 1024,
+            in_flight: 0,
         }
     }
 }
@@ -88,6 +92,9 @@ impl Budget {
         error: &Error,
     ) -> Result<Duration, u32> {
         self.failures += 1;
+        if let Some(tries) = error.tries() {
+            return Err(tries);
+        }
         if !error.is_retryable() || self.failures >= policy.tries {
             return Err(self.failures);
         }

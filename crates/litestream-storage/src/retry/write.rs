@@ -149,7 +149,7 @@ impl Source {
         match self {
             Self::Bytes(bytes) => shared.policy.put_limit(bytes.len() as u64),
             Self::File { size, .. } => shared.policy.put_limit(*size),
-            Self::Stream(_) => shared.policy.stall,
+            Self::Stream(_) => shared.policy.put_limit(shared.policy.in_flight),
         }
     }
 

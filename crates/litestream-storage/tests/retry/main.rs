@@ -32,6 +32,7 @@ fn policy() -> RetryPolicy {
         stall: Duration::from_secs(30),
         min_rate: 1000,
         replay_limit: 1000,
+        in_flight: 0,
     }
 }
 

@@ -1,0 +1,89 @@
+//! What is done to requests before they are signed.
+
+use aws_runtime::auth::PayloadSigningOverride;
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest as _, Md5};
+
+/// Leaves the content of every request out of its signature.
+#[derive(Debug)]
+pub(super) struct UnsignedPayload;
+
+#[dyn_dispatch_hint]
+impl Intercept for UnsignedPayload {
+    fn name(&self) -> &'static str {
+        "UnsignedPayload"
+    }
+
+    fn modify_before_signing(
+        &self,
+        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        cfg.interceptor_state()
+            .store_put(PayloadSigningOverride::unsigned_payload());
+        Ok(())
+    }
+}
+
+/// Adds `Content-MD5`, which some services want with bulk deletions.
+#[derive(Debug)]
+pub(super) struct ContentMd5;
+
+#[dyn_dispatch_hint]
+impl Intercept for ContentMd5 {
+    fn name(&self) -> &'static str {
+        "ContentMd5"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        let Some(body) = request.body().bytes() else {
+            return Err("the content of a bulk deletion is not in memory".into());
+        };
+        let md5 = STANDARD.encode(Md5::digest(body));
+        request.headers_mut().try_insert("content-md5", md5)?;
+        Ok(())
+    }
+}
+
+/// Names a bucket without a slash behind it, as the reference does, where it is named in the path.
+#[derive(Debug)]
+pub(super) struct BareBucket;
+
+#[dyn_dispatch_hint]
+impl Intercept for BareBucket {
+    fn name(&self) -> &'static str {
+        "BareBucket"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        let (place, query) = request.uri().split_once('?').unwrap_or((request.uri(), ""));
+        let path_at = place.find("://").map_or(0, |at| at + 3);
+        let names_bucket = place.get(path_at..).is_some_and(|rest| {
+            rest.split_once('/')
+                .is_some_and(|(_, path)| path.len() > 1 && path.ends_with('/'))
+        });
+        if names_bucket && let Some(bare) = place.strip_suffix('/') {
+            let bare = format!("{bare}?{query}");
+            request.set_uri(bare)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! Requests of the SDK over the HTTP client that all backends share.
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::SharedHttpClient;
+use aws_sdk_s3::error::ConnectorError;
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use http::{HeaderName, HeaderValue, header};
+
+use crate::http::HttpClient;
+
+/// Header of Tigris that asks for answers as of the newest write.
+const CONSISTENT: HeaderName = HeaderName::from_static("x-tigris-consistent");
+
+/// See the module.
+#[derive(Debug, Clone)]
+struct Wire {
+    http: HttpClient,
+    consistent: bool,
+    /// Limit until the head of the answer, of those that ask a machine that may not be there.
+    limit: Option<Duration>,
+}
+
+/// What the SDK sends its requests with. Requests of credentials are sent with `consistent` false.
+pub(super) fn client(http: HttpClient, consistent: bool) -> SharedHttpClient {
+    http_client_fn(move |settings, _| {
+        let (connect, read) = (settings.connect_timeout(), settings.read_timeout());
+        SharedHttpConnector::new(Wire {
+            http: http.clone(),
+            consistent,
+            limit: read.map(|read| read + connect.unwrap_or_default()),
+        })
+    })
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let wire = self.clone();
+        HttpConnectorFuture::new(async move {
+            let Some(limit) = wire.limit else {
+                return wire.send(request).await;
+            };
+            match tokio::time::timeout(limit, wire.send(request)).await {
+                Ok(answer) => answer,
+                Err(late) => Err(ConnectorError::timeout(late.into())),
+            }
+        })
+    }
+}
+
+impl Wire {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let mut request = request
+            .try_into_http1x()
+            .map_err(|error| ConnectorError::user(error.into()))?;
+        let headers = request.headers_mut();
+        // Both are left out of signatures: intermediaries may change them.
+        if let Some(theirs) = headers.get(header::USER_AGENT) {
+            let own = [b"litestream ", theirs.as_bytes()].concat();
+            if let Ok(own) = HeaderValue::from_bytes(&own) {
+                headers.insert(header::USER_AGENT, own);
+            }
+        }
+        if self.consistent {
+            headers.insert(CONSISTENT, HeaderValue::from_static("true"));
+        }
+        // The kind is decided from the error itself, see `error`.
+        let response = self
+            .http
+            .send(request)
+            .await
+            .map_err(|error| ConnectorError::other(error.into(), None))?;
+        HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+            .map_err(|error| ConnectorError::other(error.into(), None))
+    }
+}
