@@ -186,7 +186,6 @@ async fn put_image(
                 Place::Claim(_) => replica.if_absent(),
                 Place::Snapshot | Place::BehindFiles => Condition::None,
             },
-            ..PutOptions::default()
         };
         let put = replica.store().put(key, Body::Stream(body), options).await;
         Ok(put.map(|meta| Some((txid, timestamp, meta.size))))
@@ -252,14 +251,6 @@ fn image_of(txid: Txid) -> TxidRange {
 }
 
 fn complete(inner: &Inner, replica: &Replica, txid: Txid, size: u64) {
-    /// An upper bound of the size of a snapshot: pages that do not compress, with what surrounds each.
-    /// Stores need it to choose parts large enough.
-    fn most_bytes(frozen: &Frozen) -> u64 {
-        let page = u64::from(frozen.page_size().get());
-        let around = page / 255 + 64;
-        (page + around) * u64::from(frozen.commit()) + 4096
-    }
-
     tracing::info!(
         system = "store", db = inner.name, %txid, size,
         replica = inner.one_of_several(replica),
