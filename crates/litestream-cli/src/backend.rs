@@ -1,14 +1,21 @@
 //! From a configured replica to the object store that holds it: one arm per type.
 //!
 //! Invariant: a type is available here or refused by name before anything starts; every store
-//! leaves this module wrapped in the same layers.
+//! leaves this module wrapped in the same layers, `Retry(Metered(store))`: what is counted are
+//! the tries. A folder of this machine is not tried again: what fails there fails again.
 
 mod file;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "s3")]
+mod s3;
 
 use std::sync::Arc;
 
 use litestream::{Layout, Ownership};
-use litestream_storage::ObjectStore;
+use litestream_storage::{Clock, Meter, ObjectStore, SystemClock};
+#[cfg(feature = "http")]
+use litestream_storage::{Metered, RandomJitter, Retry, RetryPolicy};
 
 use crate::config::{BuildError, Replica, Target};
 
@@ -23,12 +30,46 @@ pub(crate) struct Backend {
     pub(crate) layout: Layout,
     /// Set for stores on this machine, whose files belong to whom the database belongs to.
     pub(crate) adopt: Option<Adopt>,
+    /// What is counted of the store.
+    #[expect(dead_code, reason = "for whoever shows metrics")]
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// Opens the store of a replica. Makes no request.
 pub(crate) fn open(replica: &Replica) -> Result<Backend, BuildError> {
     match &replica.target {
         Target::File(target) => Ok(file::open(target)),
+        #[cfg(feature = "s3")]
+        Target::S3(target) => s3::open(target, &replica.network),
         other => Err(BuildError::NotAvailable(other.kind())),
+    }
+}
+
+/// Whether stores of this type are in the program.
+pub(crate) fn is_available(target: &Target) -> bool {
+    let has_s3 = cfg!(feature = "s3");
+    matches!(target, Target::File(_)) || has_s3 && matches!(target, Target::S3(_))
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
+/// How stores on the network are tried again: ten times in a row without progress, over a minute.
+#[cfg(feature = "http")]
+fn retry_policy() -> RetryPolicy {
+    RetryPolicy::default()
+}
+
+/// A store on the network in its layers.
+#[cfg(feature = "http")]
+fn wrapped(store: impl ObjectStore, layout: Layout, policy: RetryPolicy) -> Backend {
+    let metered = Metered::new(store, clock());
+    let meter = Arc::clone(metered.meter());
+    Backend {
+        store: Arc::new(Retry::new(metered, policy, clock(), Arc::new(RandomJitter))),
+        layout,
+        adopt: None,
+        meter,
     }
 }

@@ -49,6 +49,9 @@ pub enum Error {
     /// The listing of a replica failed.
     #[error(transparent)]
     Listing(#[from] crate::ltx_files::ListError),
+    /// A replica cannot be listed.
+    #[error(transparent)]
+    Store(litestream::Error),
     /// Writing the command's own output failed.
     #[error("cannot write output: {0}")]
     Output(#[from] std::io::Error),

@@ -34,6 +34,17 @@ impl Moment {
         Self { at, offset }
     }
 
+    /// A time of the system clock in UTC; times out of range become [`Moment::unset`].
+    pub fn utc(time: SystemTime) -> Self {
+        Timestamp::try_from(time).map_or_else(
+            |_| Self::unset(),
+            |at| Self {
+                at,
+                offset: Offset::UTC,
+            },
+        )
+    }
+
     /// The point in time without its zone.
     pub fn timestamp(self) -> SystemTime {
         self.at.into()

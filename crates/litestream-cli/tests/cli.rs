@@ -308,8 +308,8 @@ fn ltx_finds_a_configured_database_by_relative_path() {
         failed(&message)
     );
     assert_eq!(
-        bench.run(&["ltx", "s3://b/p"]),
-        failed("replica type \"s3\" is not available in this build")
+        bench.run(&["ltx", "gs://b/p"]),
+        failed("replica type \"gs\" is not available in this build")
     );
 }
 

@@ -1,13 +1,20 @@
 //! `ltx` (old name `wal`): the files that a replica holds, level by level.
 
+use std::ops::RangeInclusive;
+
+use litestream::RemoteFile;
+use ltx::Level;
+
 use super::{Command, load_config};
 use crate::config::{Replica, Target, replica_from_url};
 use crate::context::Context;
+use crate::engine;
 use crate::error::Error;
 use crate::flags::{CONFIG, Flag, Help, JSON, Kind, NO_EXPAND_ENV, Parsed, parse_int};
 use crate::json::Json;
 use crate::log::Destination;
 use crate::ltx_files::{Folder, Levels, LtxFile, SNAPSHOT_LEVEL, format_txid};
+use crate::time::Moment;
 use crate::{paths, table};
 
 const LEVEL: Flag = Flag {
@@ -46,7 +53,7 @@ pub const COMMAND: Command = Command {
 };
 
 /// The levels that a word means.
-fn parse_level(word: &str) -> Result<std::ops::RangeInclusive<u8>, &'static str> {
+fn parse_level(word: &str) -> Result<RangeInclusive<u8>, &'static str> {
     if word == "all" {
         return Ok(0..=SNAPSHOT_LEVEL);
     }
@@ -75,15 +82,11 @@ fn run(context: &mut Context<'_>, parsed: &Parsed) -> Result<(), Error> {
     };
     let mut rows = Vec::new();
     for replica in replicas_of(context, parsed, argument)? {
-        let store = open(&replica)?;
-        for level in levels.clone() {
-            rows.extend(
-                store
-                    .list_level(level)?
-                    .into_iter()
-                    .map(|file| (level, file)),
-            );
-        }
+        let listed = match &replica.target {
+            Target::File(target) => list_folder(&Folder(target.path.clone()), levels.clone())?,
+            _ => list_store(&replica, levels.clone())?,
+        };
+        rows.extend(listed);
     }
     print(context, parsed.bool(&JSON), &rows)
 }
@@ -110,14 +113,44 @@ fn replicas_of(
     Ok(database.replicas(&context.env)?)
 }
 
-fn open(replica: &Replica) -> Result<impl Levels, Error> {
-    match &replica.target {
-        Target::File(target) => Ok(Folder(target.path.clone())),
-        other => Err(crate::config::BuildError::NotAvailable(other.kind()).into()),
+/// A file of a level.
+type Row = (u8, LtxFile);
+
+fn list_folder(folder: &Folder, levels: RangeInclusive<u8>) -> Result<Vec<Row>, Error> {
+    let mut rows = Vec::new();
+    for level in levels {
+        let files = folder.list_level(level)?;
+        rows.extend(files.into_iter().map(|file| (level, file)));
+    }
+    Ok(rows)
+}
+
+/// Lists any store, with the times at which the transactions were captured.
+fn list_store(replica: &Replica, levels: RangeInclusive<u8>) -> Result<Vec<Row>, Error> {
+    let source = engine::source(replica)?;
+    let runtime = engine::runtime()?;
+    let listed = runtime.block_on(async {
+        let mut rows = Vec::new();
+        for level in levels.filter_map(Level::new) {
+            let files = source.list_level_with(level, true).await?;
+            rows.extend(files.iter().map(|file| (level.get(), row(file))));
+        }
+        Ok(rows)
+    });
+    runtime.shutdown_background();
+    listed.map_err(Error::Store)
+}
+
+fn row(file: &RemoteFile) -> LtxFile {
+    LtxFile {
+        min_txid: file.range.min.get(),
+        max_txid: file.range.max.get(),
+        size: file.size,
+        created: Moment::utc(file.created.to_system_time()),
     }
 }
 
-fn print(context: &mut Context<'_>, as_json: bool, rows: &[(u8, LtxFile)]) -> Result<(), Error> {
+fn print(context: &mut Context<'_>, as_json: bool, rows: &[Row]) -> Result<(), Error> {
     if as_json {
         let list = rows.iter().map(|(level, file)| {
             Json::Object(vec![

@@ -6,7 +6,7 @@ use super::target::{
     AbsTarget, FileTarget, GsTarget, NatsTarget, OssTarget, Replica, SftpTarget, Target,
     WebdavTarget,
 };
-use super::{DatabaseConfig, Location, defaults, s3_target};
+use super::{DatabaseConfig, Location, Network, defaults, s3_target};
 use crate::duration::Span;
 use crate::env::Env;
 use crate::paths;
@@ -100,6 +100,12 @@ pub enum BuildError {
     /// `min-checkpoint-page-count` is not positive.
     #[error("cannot open store: minimum checkpoint page count required")]
     CheckpointPageCount,
+    /// Settings of a replica that contradict each other.
+    #[error("{0}")]
+    Store(String),
+    /// A proxy or certificate of the environment that cannot be used.
+    #[error("cannot set up the network: {0}")]
+    Network(String),
     /// This program was built without the code for this type.
     #[error("replica type {} is not available in this build", quoted(.0))]
     NotAvailable(&'static str),
@@ -123,9 +129,10 @@ impl DatabaseConfig {
 impl Replica {
     /// Refuses types that this program cannot open.
     pub fn ensure_available(&self) -> Result<(), BuildError> {
-        match &self.target {
-            Target::File(_) => Ok(()),
-            other => Err(BuildError::NotAvailable(other.kind())),
+        if crate::backend::is_available(&self.target) {
+            Ok(())
+        } else {
+            Err(BuildError::NotAvailable(self.target.kind()))
         }
     }
 }
@@ -187,6 +194,7 @@ pub(super) fn build(env: &Env, raw: &RawReplica) -> Result<Replica, BuildError> 
         sync_interval: span(settings.sync_interval, defaults::SYNC_INTERVAL),
         max_sync_ltx_files: batch,
         auto_recover: settings.auto_recover.unwrap_or(false),
+        network: Network::of(env),
         target,
     })
 }

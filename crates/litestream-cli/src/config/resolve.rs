@@ -8,7 +8,7 @@ use super::raw::{RawConfig, RawDatabase, RawReplica};
 use super::settings::ReplicaSettings;
 use super::{
     Config, ConfigError, DatabaseConfig, Directory, Location, Snapshot, Socket, Warning, defaults,
-    snapshots, validate, yaml,
+    s3_target, snapshots, validate, yaml,
 };
 use crate::duration::Span;
 use crate::env::Env;
@@ -57,6 +57,11 @@ pub fn of_database(env: &Env, path: &Path, urls: &[String]) -> Config {
     };
     config.dbs.push(resolve_database(env, database));
     config
+}
+
+/// The configuration of a database that is registered while the daemon runs.
+pub fn of_registered(env: &Env, path: &Path, url: &str) -> Config {
+    of_database(env, path, &[s3_target::registered(env, url)])
 }
 
 /// Expands the path of an entry and lets its replicas inherit.

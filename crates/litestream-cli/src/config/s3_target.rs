@@ -1,6 +1,7 @@
 //! S3 replicas: buckets, endpoints and the habits of providers.
 
 mod provider;
+mod registered;
 
 use super::build::{BuildError, Source};
 use super::decode::Bytes;
@@ -12,6 +13,7 @@ use crate::url::Url;
 
 pub(super) use provider::with_https;
 use provider::{Provider, with_scheme};
+pub(super) use registered::registered;
 
 /// A bucket of S3 or of something that speaks its protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct S3Target {
     pub access_key_id: Option<String>,
     /// Secret of the access key.
     pub secret_access_key: Option<String>,
+    /// Token of temporary credentials, with those of the environment.
+    pub session_token: Option<String>,
     /// Bucket, or the ARN of an access point.
     pub bucket: String,
     /// Prefix of keys, verbatim.
@@ -134,9 +138,11 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
     let accept_encoding = settings
         .sign_accept_encoding
         .or_else(|| flag(&["signAcceptEncoding", "sign-accept-encoding"]));
+    let (access_key_id, secret_access_key, session_token) = credentials(source);
     Ok(S3Target {
-        access_key_id: settings.access_key_id.clone(),
-        secret_access_key: settings.secret_access_key.clone(),
+        access_key_id,
+        secret_access_key,
+        session_token,
         path: source.object_path(),
         region: settings
             .region
@@ -187,6 +193,22 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
         sse_customer_key: customer_key(source)?,
         sse_kms_key_id: settings.sse_kms_key_id.clone(),
     })
+}
+
+/// Access key, secret and token: the configured ones, else those of the environment, which come
+/// first in the default chain too. Read here because they may be there under their second names.
+fn credentials(source: &Source<'_>) -> (Option<String>, Option<String>, Option<String>) {
+    let settings = source.settings;
+    let variable = |name: &str| source.env.non_empty(name).map(str::to_owned);
+    let configured = (&settings.access_key_id, &settings.secret_access_key);
+    if let (Some(id), Some(secret)) = configured {
+        return (Some(id.clone()), Some(secret.clone()), None);
+    }
+    let found = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+    match found {
+        Some((id, secret)) => (Some(id), Some(secret), variable("AWS_SESSION_TOKEN")),
+        None => (None, None, None),
+    }
 }
 
 /// Where the service is and how its buckets are named.

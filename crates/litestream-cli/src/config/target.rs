@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::network::Network;
 use super::s3_target::S3Target;
 
 /// One replica of a database.
@@ -16,6 +17,8 @@ pub struct Replica {
     pub max_sync_ltx_files: Option<usize>,
     /// Reset local state when a local file is missing or damaged.
     pub auto_recover: bool,
+    /// How stores on the network are reached.
+    pub network: Network,
     /// Where it is.
     pub target: Target,
 }

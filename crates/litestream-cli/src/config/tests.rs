@@ -1,5 +1,6 @@
 //! Configuration texts: what they resolve to, and what they are refused for.
 
+mod buckets;
 mod targets;
 
 use super::*;

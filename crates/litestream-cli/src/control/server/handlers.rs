@@ -167,7 +167,7 @@ fn register(state: &State, path: &Path, url: &str) -> Result<Value, Refusal> {
             format!("invalid replica url: {error}"),
         )
     };
-    let config = config::of_database(&state.env, path, &[url.to_owned()]);
+    let config = config::of_registered(&state.env, path, url);
     let db = config.dbs.first().ok_or_else(|| refuse(&"no database"))?;
     let replicas = db.replicas(&state.env).map_err(|error| refuse(&error))?;
     let replicas = replicas
