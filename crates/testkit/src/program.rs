@@ -37,6 +37,7 @@ pub enum Format {
 pub struct Program {
     path: PathBuf,
     format: Format,
+    variables: Vec<(String, String)>,
 }
 
 /// What `replicate` works on.
@@ -97,6 +98,7 @@ impl Program {
         Self {
             path: path.into(),
             format: Format::Ltx,
+            variables: Vec::new(),
         }
     }
 
@@ -105,7 +107,16 @@ impl Program {
         Self {
             path: path.into(),
             format: Format::Generations,
+            variables: Vec::new(),
         }
+    }
+
+    /// The same program with one more variable in its environment.
+    #[must_use]
+    pub fn with_variable(&self, name: &str, value: &str) -> Self {
+        let mut program = self.clone();
+        program.variables.push((name.to_owned(), value.to_owned()));
+        program
     }
 
     /// Where the program is.
@@ -123,6 +134,7 @@ impl Program {
         }
         // Without this an S3 client may wait for a metadata server that is not there.
         command.env("AWS_EC2_METADATA_DISABLED", "true");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

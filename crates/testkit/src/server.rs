@@ -9,9 +9,14 @@
 //! standard error, and fail when `LITESTREAM_REQUIRE_SERVERS=1`.
 
 mod ask;
+mod azurite;
+mod fake_gcs;
+mod hmac;
 mod listener;
 mod moto;
+mod oss;
 mod rclone;
+pub mod stand_in;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -23,7 +28,10 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 pub use self::ask::{Answer, ask};
+pub use self::azurite::{AZURITE_ACCOUNT, AZURITE_KEY, Azurite};
+pub use self::fake_gcs::FakeGcs;
 pub use self::moto::Moto;
+pub use self::oss::{OSS_ACCESS_KEY, OSS_REGION, OSS_SECRET_KEY, OssStandIn};
 pub use self::rclone::{RcloneS3, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::process::{Child, Conversation, wait_for};
 
