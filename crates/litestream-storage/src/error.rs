@@ -246,6 +246,14 @@ impl Error {
         self
     }
 
+    /// The same error of another operation.
+    #[cfg(feature = "rest")]
+    #[must_use]
+    pub(crate) fn with_operation(mut self, operation: Operation) -> Self {
+        self.0.operation = operation;
+        self
+    }
+
     /// What the caller may do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -10,16 +10,22 @@
 mod body;
 mod connect;
 mod error;
-mod percent;
+pub(crate) mod percent;
 mod proxies;
+#[cfg(feature = "rest")]
+pub(crate) mod reply;
 mod tls;
+#[cfg(feature = "rest")]
+pub(crate) mod token;
+#[cfg(any(feature = "abs", feature = "oss"))]
+pub(crate) mod xml;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
@@ -129,6 +135,16 @@ impl HttpClient {
         if host.is_empty() {
             let target = request.uri().to_string();
             return Err(HttpError::Invalid(format!("no host in {target:?}").into()));
+        }
+        // Services refuse uploads of nothing that do not say so.
+        let is_empty = http_body::Body::size_hint(request.body()).exact() == Some(0);
+        let is_upload = matches!(
+            *request.method(),
+            Method::PUT | Method::POST | Method::PATCH
+        );
+        if is_empty && is_upload && !request.headers().contains_key(header::CONTENT_LENGTH) {
+            let zero = HeaderValue::from_static("0");
+            request.headers_mut().insert(header::CONTENT_LENGTH, zero);
         }
         let authorization = inner.connector.proxy_authorization(request.uri());
         let headers = request.headers_mut();

@@ -6,8 +6,11 @@
 //! | [`ObjectStore`] | the contract: put, get, head, list, delete |
 //! | [`FileStore`] | objects as files below a directory |
 //! | `S3Store` | objects in a bucket (feature `s3`) |
+//! | `AbsStore` | objects in Azure Blob Storage (feature `abs`) |
+//! | `GsStore` | objects in Google Cloud Storage (feature `gs`) |
 //! | [`MemoryStore`] | objects in memory, for tests and simulations |
 //! | [`Lanes`] | so much blocking work at a time, mount by mount |
+//! | `OssStore` | objects in Alibaba Cloud OSS (feature `oss`) |
 //! | [`Retry`] | a store that tries again, and goes on where a transfer broke |
 //! | [`Metered`] | a store that counts its calls |
 //! | [`Faulty`] | a store that fails as told, for tests |
@@ -15,6 +18,8 @@
 //! This crate works on keys. What a key means (levels, transaction ranges, generations) is the
 //! engine's business and must not be known here.
 
+#[cfg(feature = "abs")]
+mod abs;
 mod blocking;
 mod body;
 mod clock;
@@ -23,23 +28,35 @@ pub mod contract;
 mod error;
 mod faulty;
 mod file;
+#[cfg(feature = "gs")]
+mod gs;
 #[cfg(feature = "http")]
 mod http;
 mod key;
 mod lanes;
 mod memory;
 mod metered;
+#[cfg(feature = "rest")]
+mod moment;
 mod object;
+#[cfg(feature = "oss")]
+mod oss;
+#[cfg(feature = "rest")]
+mod parts;
 mod retry;
 #[cfg(feature = "s3")]
 mod s3;
 mod store;
 
+#[cfg(feature = "abs")]
+pub use abs::{AbsCredentials, AbsIdentity, AbsSettings, AbsStore};
 pub use body::{Body, CHUNK_SIZE};
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use faulty::{Call, Fault, Faulty};
 pub use file::{FileModes, FileStep, FileSteps, FileStore};
+#[cfg(feature = "gs")]
+pub use gs::{GsCredentials, GsSettings, GsStore};
 #[cfg(feature = "http")]
 pub use http::{
     BoxError, HttpBody, HttpClient, HttpError, HttpProxies, HttpSettings, HttpTls,
@@ -50,6 +67,8 @@ pub use lanes::{Lane, Lanes};
 pub use memory::{MemoryStore, StoredObject};
 pub use metered::{DURATION_BUCKETS, Meter, Metered, OperationCounts};
 pub use object::{ByteRange, Condition, ListOptions, Object, ObjectMeta, PutOptions};
+#[cfg(feature = "oss")]
+pub use oss::{OssSettings, OssStore};
 pub use retry::{Jitter, RandomJitter, Retry, RetryPolicy};
 #[cfg(feature = "s3")]
 pub use s3::{

@@ -89,6 +89,26 @@ impl ByteRange {
         }
     }
 
+    /// Whether no bytes can be in it, of whatever object; such a range cannot be asked for.
+    #[cfg(feature = "rest")]
+    pub(crate) fn is_nothing(self) -> bool {
+        self.len == Some(0) || self.offset > i64::MAX.unsigned_abs()
+    }
+
+    /// The value of a `Range` header. Not for ranges without bytes, which cannot be said there.
+    #[cfg(feature = "rest")]
+    pub(crate) fn header(self) -> String {
+        match self.len {
+            None => format!("bytes={}-", self.offset),
+            Some(len) => {
+                // Services read signed numbers.
+                let last = self.offset.saturating_add(len.saturating_sub(1));
+                let last = last.min(i64::MAX.unsigned_abs());
+                format!("bytes={}-{last}", self.offset)
+            }
+        }
+    }
+
     /// How many bytes this range has in an object of `size` bytes.
     pub fn len_in(self, size: u64) -> u64 {
         let rest = size.saturating_sub(self.offset);

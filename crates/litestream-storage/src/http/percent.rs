@@ -28,6 +28,24 @@ fn encode(text: &str, plain: &[u8]) -> String {
     encoded
 }
 
+/// Undoes percent-encoding. What is no encoding stays as it is.
+#[cfg(any(feature = "abs", feature = "oss"))]
+pub(crate) fn decode(text: &str) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = |at: usize| char::from(*tail.get(at)?).to_digit(16);
+        if let (b'%', Some(high), Some(low)) = (first, hex(0), hex(1)) {
+            decoded.push((high * 16 + low) as u8);
+            rest = tail.get(2..).unwrap_or_default();
+        } else {
+            decoded.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +55,15 @@ mod tests {
         for key in ["./0000/a-b.ltx", "/0000/a", "a//b/../c", "~x_y"] {
             assert_eq!(encode_path(key), key);
         }
+    }
+
+    #[cfg(any(feature = "abs", feature = "oss"))]
+    #[test]
+    fn encoding_is_undone() {
+        for text in ["a b+c%2F?#/\u{e9}", "", "%", "100%"] {
+            assert_eq!(decode(&encode_path(text)), text);
+        }
+        assert_eq!(decode("%zz%4"), "%zz%4");
     }
 
     #[test]

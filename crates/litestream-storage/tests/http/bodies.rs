@@ -121,6 +121,23 @@ async fn known_lengths_are_said() {
 }
 
 #[tokio::test]
+async fn an_upload_of_nothing_says_so() {
+    let (address, _) = listen(|mut stream| async move {
+        let head = head(&mut stream).await;
+        assert_eq!(head.matches("content-length: 0\r\n").count(), 1, "{head}");
+        assert!(!head.contains("transfer-encoding"), "{head}");
+        let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+        stream.write_all(answer).await.expect("writable");
+    })
+    .await;
+    let request = put(format!("http://{address}/"), Bytes::new());
+    assert_eq!(
+        client().send(request).await.expect("answered").status(),
+        204
+    );
+}
+
+#[tokio::test]
 async fn an_error_of_the_body_comes_back_unchanged() {
     let (address, _) = listen(|mut stream| async move {
         let mut sink = tokio::io::sink();

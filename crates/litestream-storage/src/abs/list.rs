@@ -1,0 +1,132 @@
+//! Listings: pages of XML, metadata included.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+
+use super::TIMESTAMP;
+use super::service::Service;
+use crate::http::percent::decode;
+use crate::http::reply::{self, nonsense};
+use crate::http::xml::{self, Node};
+use crate::moment::{parse_http, parse_rfc3339};
+use crate::{Error, Key, ListOptions, ObjectMeta, Operation, Result, encode_component};
+
+/// Where a listing stands.
+struct Cursor {
+    /// Prefix of names, with that of the store.
+    prefix: String,
+    /// Only names after this one.
+    after: Option<String>,
+    /// Of the next page; `None` at first.
+    marker: Option<String>,
+}
+
+pub(super) fn list(
+    service: &Arc<Service>,
+    prefix: &str,
+    options: ListOptions,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    let service = Arc::clone(service);
+    let cursor = Cursor {
+        prefix: service.name(prefix),
+        after: options.start_after.map(|key| service.name(key.as_str())),
+        marker: None,
+    };
+    stream::unfold(Some(cursor), move |cursor| {
+        let service = Arc::clone(&service);
+        async move {
+            let cursor = cursor?;
+            match page(&service, cursor).await {
+                Ok((metas, next)) => Some((stream::iter(metas.into_iter().map(Ok)).boxed(), next)),
+                Err(error) => {
+                    let error = service.finish(error, None);
+                    Some((stream::once(async { Err(error) }).boxed(), None))
+                }
+            }
+        }
+    })
+    .flatten()
+    .boxed()
+}
+
+async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Option<Cursor>)> {
+    let mut query = format!(
+        "restype=container&comp=list&include=metadata&prefix={}",
+        encode_component(&cursor.prefix)
+    );
+    if let Some(marker) = &cursor.marker {
+        query.push_str("&marker=");
+        query.push_str(&encode_component(marker));
+    }
+    let response = service
+        .send(Operation::List, service.container(&query))
+        .await?;
+    let content = reply::collect(Operation::List, response).await?;
+    let tree = xml::parse(&content).map_err(|why| wrong(&why))?;
+    let blobs = tree.child("Blobs").ok_or_else(|| wrong("no Blobs"))?;
+    let mut metas = Vec::new();
+    for blob in blobs.all("Blob") {
+        let name = name(blob)?;
+        let is_wanted = name.starts_with(&cursor.prefix)
+            && cursor.after.as_ref().is_none_or(|after| name > *after);
+        // What is not below the prefix of the store was not asked for.
+        let Some(key) = name.strip_prefix(&service.settings.prefix) else {
+            continue;
+        };
+        if is_wanted {
+            metas.push(meta(blob, Key::new(key))?);
+        }
+    }
+    let next = tree.text_of("NextMarker").filter(|text| !text.is_empty());
+    let next = next.map(|marker| Cursor {
+        marker: Some(marker.to_owned()),
+        ..cursor
+    });
+    Ok((metas, next))
+}
+
+fn wrong(what: &str) -> Error {
+    nonsense(Operation::List, format!("page of a listing: {what}"))
+}
+
+fn name(blob: &Node) -> Result<String> {
+    let name = blob.child("Name").ok_or_else(|| wrong("no Name"))?;
+    // Names with characters that XML cannot hold.
+    Ok(if name.attribute("Encoded") == Some("true") {
+        decode(&name.text)
+    } else {
+        name.text.clone()
+    })
+}
+
+fn meta(blob: &Node, key: Key) -> Result<ObjectMeta> {
+    let properties = blob
+        .child("Properties")
+        .ok_or_else(|| wrong("no Properties"))?;
+    let size = properties.text_of("Content-Length").unwrap_or_default();
+    let created = properties
+        .text_of("Creation-Time")
+        .or_else(|| properties.text_of("Last-Modified"));
+    let timestamp = blob
+        .child("Metadata")
+        .and_then(|metadata| metadata.text_of(TIMESTAMP));
+    Ok(ObjectMeta {
+        key,
+        size: size
+            .parse()
+            .map_err(|_| wrong(&format!("Content-Length {size:?}")))?,
+        modified: created.map_or(0, parse_http),
+        timestamp: timestamp.and_then(parse_rfc3339),
+        etag: properties.text_of("Etag").map(quoted),
+    })
+}
+
+/// Listings leave the quotes out that headers have.
+fn quoted(etag: &str) -> String {
+    if etag.starts_with('"') {
+        etag.to_owned()
+    } else {
+        format!("\"{etag}\"")
+    }
+}

@@ -1,0 +1,207 @@
+//! Uploads: one request for what fits into one part, else parts and their completion.
+//!
+//! Invariant: the completion, which makes the object appear, is sent only when the whole body was
+//! read without error and every part is stored.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
+use futures_util::stream::{self, TryStreamExt as _};
+use http::{HeaderMap, Method};
+
+use super::TIMESTAMP;
+use super::service::{Plain, Service, tree};
+use crate::http::reply::{self, nonsense};
+use crate::moment::rfc3339;
+use crate::parts::{Part, Parts};
+use crate::{
+    Body, Condition, Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result,
+    encode_component,
+};
+
+/// Most parts of one object.
+const MOST_PARTS: u64 = 10_000;
+
+/// Least bytes of a part but the last.
+const LEAST_PART: u64 = 100 << 10;
+
+/// Uploads `body` as `key`.
+pub(super) async fn put(
+    service: &Service,
+    key: &Key,
+    body: Body,
+    options: &PutOptions,
+) -> Result<ObjectMeta> {
+    if options.condition != Condition::None {
+        let what = format!("put on the condition {:?}", options.condition);
+        return Err(Error::new(ErrorKind::Unsupported, Operation::Put).with_detail(what));
+    }
+    let upload = Upload {
+        service,
+        key,
+        options,
+        crc: Mutex::new(Digest::new(CrcAlgorithm::Crc64Xz)),
+        size: AtomicU64::new(0),
+    };
+    let known = body.size().or(options.size_hint).unwrap_or(0);
+    let part_size = service
+        .settings
+        .part_size
+        .max(known.div_ceil(MOST_PARTS))
+        .max(LEAST_PART);
+    let part_size = usize::try_from(part_size).unwrap_or(usize::MAX / 2);
+    let mut parts = Parts::new(body);
+    let first = parts.next(part_size).await?;
+    upload.count(&first.data);
+    if first.is_last {
+        return upload.whole(first.data).await;
+    }
+    upload.in_parts(first, parts, part_size).await
+}
+
+struct Upload<'a> {
+    service: &'a Service,
+    key: &'a Key,
+    options: &'a PutOptions,
+    /// Of what was read so far.
+    crc: Mutex<Digest>,
+    size: AtomicU64,
+}
+
+impl Upload<'_> {
+    fn count(&self, data: &[u8]) {
+        self.crc.lock().expect("never held in a panic").update(data);
+        self.size.fetch_add(data.len() as u64, Ordering::Relaxed);
+    }
+
+    fn described(&self, request: Plain) -> Plain {
+        let request = request.header("content-type", "application/octet-stream");
+        match self.options.timestamp {
+            Some(timestamp) => request.header(TIMESTAMP, &rfc3339(timestamp)),
+            None => request,
+        }
+    }
+
+    async fn whole(&self, content: Bytes) -> Result<ObjectMeta> {
+        let request = self.service.object(Method::PUT, self.key, "");
+        let request = self.described(request).body(content);
+        let response = self.service.send(Operation::Put, request).await?;
+        let etag = reply::text(response.headers(), "etag").map(str::to_owned);
+        self.stored(response.headers(), etag)
+    }
+
+    /// The object as the service got it, which must be as we read it.
+    fn stored(&self, headers: &HeaderMap, etag: Option<String>) -> Result<ObjectMeta> {
+        let etag = etag.filter(|etag| !etag.is_empty());
+        let etag = etag.ok_or_else(|| nonsense(Operation::Put, "the answer has no ETag"))?;
+        let ours = self.crc.lock().expect("never held in a panic").finalize();
+        if let Some(theirs) = reply::number(headers, "x-oss-hash-crc64ecma")
+            && theirs != ours
+        {
+            return Err(Error::new(ErrorKind::Corrupt, Operation::Put)
+                .with_detail(format!("CRC64: sent {ours}, stored {theirs}")));
+        }
+        Ok(ObjectMeta {
+            key: self.key.clone(),
+            size: self.size.load(Ordering::Relaxed),
+            modified: reply::text(headers, "date").map_or(0, crate::moment::parse_http),
+            timestamp: self.options.timestamp,
+            etag: Some(etag),
+        })
+    }
+
+    /// Sends parts, some at a time, and completes the upload; aborts it when something fails.
+    async fn in_parts(&self, first: Part, parts: Parts, part_size: usize) -> Result<ObjectMeta> {
+        let begin = self.service.object(Method::POST, self.key, "uploads");
+        let tree = self
+            .service
+            .ask(Operation::Put, self.described(begin))
+            .await?;
+        let Some(id) = tree.text_of("UploadId").filter(|id| !id.is_empty()) else {
+            return Err(nonsense(Operation::Put, "the answer has no UploadId"));
+        };
+        let upload = format!("uploadId={}", encode_component(id));
+        let result = self.send_parts(&upload, first, parts, part_size).await;
+        if result.is_err() {
+            let request = self.service.object(Method::DELETE, self.key, &upload);
+            // What is left costs storage until a rule of the bucket removes it; nothing depends
+            // on it.
+            let _ = self.service.exchange(Operation::Put, request).await;
+        }
+        result
+    }
+
+    async fn send_parts(
+        &self,
+        upload: &str,
+        first: Part,
+        parts: Parts,
+        part_size: usize,
+    ) -> Result<ObjectMeta> {
+        let next_number = AtomicU32::new(1);
+        let etags = Mutex::new(Vec::new());
+        let state = Some((Some(first), parts));
+        let numbered = stream::try_unfold(state, |state| async {
+            let Some((part, mut parts)) = state else {
+                return Ok::<_, Error>(None);
+            };
+            let part = if let Some(first) = part {
+                first
+            } else {
+                let part = parts.next(part_size).await?;
+                self.count(&part.data);
+                part
+            };
+            let number = next_number.fetch_add(1, Ordering::Relaxed);
+            let next = (!part.is_last).then_some((None, parts));
+            Ok(Some(((number, part.data), next)))
+        });
+        let etags_there = &etags;
+        numbered
+            .try_for_each_concurrent(
+                self.service.settings.concurrency.max(1),
+                |(number, data)| async move {
+                    let etag = self.send_part(upload, number, data).await?;
+                    let mut etags = etags_there.lock().expect("never held in a panic");
+                    etags.push((number, etag));
+                    Ok(())
+                },
+            )
+            .await?;
+        let mut etags = etags.into_inner().expect("never held in a panic");
+        etags.sort_unstable();
+        self.complete(upload, &etags).await
+    }
+
+    async fn send_part(&self, upload: &str, number: u32, data: Bytes) -> Result<String> {
+        let query = format!("partNumber={number}&{upload}");
+        let request = self.service.object(Method::PUT, self.key, &query);
+        let response = self
+            .service
+            .send(Operation::Put, request.body(data))
+            .await?;
+        let etag = reply::text(response.headers(), "etag").map(str::to_owned);
+        etag.ok_or_else(|| nonsense(Operation::Put, format!("part {number} has no ETag")))
+    }
+
+    async fn complete(&self, upload: &str, etags: &[(u32, String)]) -> Result<ObjectMeta> {
+        let mut body = String::from("<CompleteMultipartUpload>");
+        for (number, etag) in etags {
+            let etag = crate::http::xml::escape(etag);
+            body.push_str(&part_entry(*number, &etag));
+        }
+        body.push_str("</CompleteMultipartUpload>");
+        let request = self.service.object(Method::POST, self.key, upload);
+        let request = request.header("content-type", "application/xml").body(body);
+        let response = self.service.send(Operation::Put, request).await?;
+        let headers = response.headers().clone();
+        let tree = tree(Operation::Put, response).await?;
+        self.stored(&headers, tree.text_of("ETag").map(str::to_owned))
+    }
+}
+
+fn part_entry(number: u32, etag: &str) -> String {
+    format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
+}
