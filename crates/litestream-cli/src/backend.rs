@@ -4,9 +4,17 @@
 //! leaves this module wrapped in the same layers, `Retry(Metered(store))`: what is counted are
 //! the tries. A folder of this machine is not tried again: what fails there fails again.
 
+#[cfg(feature = "abs")]
+mod abs;
 mod file;
+#[cfg(feature = "gs")]
+mod gs;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "oss")]
+mod oss;
+#[cfg(any(feature = "gs", feature = "abs"))]
+mod prefix;
 #[cfg(feature = "s3")]
 mod s3;
 
@@ -41,14 +49,26 @@ pub(crate) fn open(replica: &Replica) -> Result<Backend, BuildError> {
         Target::File(target) => Ok(file::open(target)),
         #[cfg(feature = "s3")]
         Target::S3(target) => s3::open(target, &replica.network),
+        #[cfg(feature = "gs")]
+        Target::Gs(target) => gs::open(target, &replica.network),
+        #[cfg(feature = "abs")]
+        Target::Abs(target) => abs::open(target, &replica.network),
+        #[cfg(feature = "oss")]
+        Target::Oss(target) => oss::open(target, &replica.network),
         other => Err(BuildError::NotAvailable(other.kind())),
     }
 }
 
 /// Whether stores of this type are in the program.
 pub(crate) fn is_available(target: &Target) -> bool {
-    let has_s3 = cfg!(feature = "s3");
-    matches!(target, Target::File(_)) || has_s3 && matches!(target, Target::S3(_))
+    match target {
+        Target::File(_) => true,
+        Target::S3(_) => cfg!(feature = "s3"),
+        Target::Gs(_) => cfg!(feature = "gs"),
+        Target::Abs(_) => cfg!(feature = "abs"),
+        Target::Oss(_) => cfg!(feature = "oss"),
+        _ => false,
+    }
 }
 
 fn clock() -> Arc<dyn Clock> {

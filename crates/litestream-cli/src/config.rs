@@ -37,8 +37,8 @@ pub use resolve::{of_database, of_registered, parse};
 pub use s3_target::S3Target;
 pub use settings::{AgeSection, ReplicaSettings};
 pub use target::{
-    AbsTarget, FileTarget, GsTarget, NatsTarget, OssTarget, Replica, SftpTarget, Target,
-    WebdavTarget,
+    AbsTarget, AzureIdentities, FileTarget, GsTarget, NatsTarget, OssTarget, Replica, SftpTarget,
+    Target, WebdavTarget,
 };
 pub use unknown::Warning;
 pub use yaml::SyntaxError;

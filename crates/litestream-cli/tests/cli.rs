@@ -308,8 +308,8 @@ fn ltx_finds_a_configured_database_by_relative_path() {
         failed(&message)
     );
     assert_eq!(
-        bench.run(&["ltx", "gs://b/p"]),
-        failed("replica type \"gs\" is not available in this build")
+        bench.run(&["ltx", "nats://h/b"]),
+        failed("replica type \"nats\" is not available in this build")
     );
 }
 
@@ -451,8 +451,8 @@ fn restore_checks_its_arguments_and_its_output() {
              overwrite",
         ),
         (
-            &["-o", "o", "gs://b/p"],
-            "replica type \"gs\" is not available in this build",
+            &["-o", "o", "nats://h/b"],
+            "replica type \"nats\" is not available in this build",
         ),
     ] {
         let words: Vec<&str> = ["restore"].iter().chain(words).copied().collect();

@@ -1,10 +1,12 @@
 //! From the settings of a replica to a [`Replica`]: the rules of each type.
 
+use std::path::PathBuf;
+
 use super::raw::RawReplica;
 use super::settings::ReplicaSettings;
 use super::target::{
-    AbsTarget, FileTarget, GsTarget, NatsTarget, OssTarget, Replica, SftpTarget, Target,
-    WebdavTarget,
+    AbsTarget, AzureIdentities, FileTarget, GsTarget, NatsTarget, OssTarget, Replica, SftpTarget,
+    Target, WebdavTarget,
 };
 use super::{DatabaseConfig, Location, Network, defaults, s3_target};
 use crate::duration::Span;
@@ -285,7 +287,17 @@ impl Source<'_> {
 
     fn gs(&self) -> Result<GsTarget, BuildError> {
         let (bucket, path) = self.bucket("gs")?;
-        Ok(GsTarget { bucket, path })
+        let text = |name: &str| self.env.non_empty(name).map(str::to_owned);
+        let home = self.env.home().map(PathBuf::from);
+        Ok(GsTarget {
+            bucket,
+            path,
+            emulator: text("STORAGE_EMULATOR_HOST"),
+            credentials_file: text("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from),
+            well_known_file: home
+                .map(|home| home.join(".config/gcloud/application_default_credentials.json")),
+            metadata_host: text("GCE_METADATA_HOST"),
+        })
     }
 
     fn abs(&self) -> Result<AbsTarget, BuildError> {
@@ -295,13 +307,18 @@ impl Source<'_> {
             .url
             .and_then(|url| url.user.as_ref())
             .map(|(name, _)| name.clone());
+        let or_variable = |given: &Option<String>, name: &str| {
+            let variable = || self.env.non_empty(name).map(str::to_owned);
+            given.clone().or_else(variable)
+        };
         Ok(AbsTarget {
             account_name: settings.account_name.clone().or(in_url).unwrap_or_default(),
-            account_key: settings.account_key.clone(),
-            sas_token: settings.sas_token.clone(),
+            account_key: or_variable(&settings.account_key, "LITESTREAM_AZURE_ACCOUNT_KEY"),
+            sas_token: or_variable(&settings.sas_token, "LITESTREAM_AZURE_SAS_TOKEN"),
             bucket,
             path,
             endpoint: settings.endpoint.clone(),
+            azure: AzureIdentities::of(self.env),
         })
     }
 
@@ -416,6 +433,21 @@ impl Source<'_> {
         })
     }
 
+    /// Access key, secret and token: the configured ones, else those of the environment.
+    fn oss_keys(&self) -> (Option<String>, Option<String>, Option<String>) {
+        let id = self.settings.access_key_id.clone();
+        let secret = self.settings.secret_access_key.clone();
+        if id.is_some() && secret.is_some() {
+            return (id, secret, None);
+        }
+        let variable = |name: &str| self.env.non_empty(name).map(str::to_owned);
+        (
+            variable("OSS_ACCESS_KEY_ID"),
+            variable("OSS_ACCESS_KEY_SECRET"),
+            variable("OSS_SESSION_TOKEN"),
+        )
+    }
+
     fn oss(&self) -> Result<OssTarget, BuildError> {
         let (host, path) = self.bucket("oss")?;
         let settings = self.settings;
@@ -427,9 +459,11 @@ impl Source<'_> {
         let concurrency = settings
             .concurrency
             .and_then(|count| usize::try_from(count).ok());
+        let (access_key_id, secret_access_key, session_token) = self.oss_keys();
         Ok(OssTarget {
-            access_key_id: settings.access_key_id.clone(),
-            secret_access_key: settings.secret_access_key.clone(),
+            access_key_id,
+            secret_access_key,
+            session_token,
             bucket,
             path,
             region: region.unwrap_or_else(|| defaults::OSS_REGION.into()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::network::Network;
 use super::s3_target::S3Target;
+use crate::env::Env;
 
 /// One replica of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +75,14 @@ pub struct GsTarget {
     pub bucket: String,
     /// Prefix of keys, verbatim.
     pub path: String,
+    /// `STORAGE_EMULATOR_HOST`: instead of the service, and without credentials.
+    pub emulator: Option<String>,
+    /// `GOOGLE_APPLICATION_CREDENTIALS`.
+    pub credentials_file: Option<PathBuf>,
+    /// Where `gcloud` keeps the default credentials.
+    pub well_known_file: Option<PathBuf>,
+    /// `GCE_METADATA_HOST`.
+    pub metadata_host: Option<String>,
 }
 
 /// A container of Azure Blob Storage.
@@ -91,6 +100,57 @@ pub struct AbsTarget {
     pub path: String,
     /// Address of the service, if not that of the account.
     pub endpoint: Option<String>,
+    /// Identities, used without signature and key.
+    pub azure: AzureIdentities,
+}
+
+/// What the environment says about identities: the variables `AZURE_*` and `IDENTITY_*`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AzureIdentities {
+    /// `AZURE_AUTHORITY_HOST`.
+    pub authority: Option<String>,
+    /// `AZURE_TENANT_ID`.
+    pub tenant: Option<String>,
+    /// `AZURE_CLIENT_ID`.
+    pub client: Option<String>,
+    /// `AZURE_CLIENT_SECRET`.
+    pub secret: Option<String>,
+    /// `AZURE_CLIENT_CERTIFICATE_PATH`.
+    pub certificate: Option<PathBuf>,
+    /// `AZURE_FEDERATED_TOKEN_FILE`.
+    pub token_file: Option<PathBuf>,
+    /// `IDENTITY_ENDPOINT`.
+    pub identity_endpoint: Option<String>,
+    /// `IDENTITY_HEADER`.
+    pub identity_header: Option<String>,
+}
+
+impl AzureIdentities {
+    pub(super) fn of(env: &Env) -> Self {
+        let text = |name: &str| env.non_empty(name).map(str::to_owned);
+        let path = |name: &str| env.non_empty(name).map(PathBuf::from);
+        Self {
+            authority: text("AZURE_AUTHORITY_HOST"),
+            tenant: text("AZURE_TENANT_ID"),
+            client: text("AZURE_CLIENT_ID"),
+            secret: text("AZURE_CLIENT_SECRET"),
+            certificate: path("AZURE_CLIENT_CERTIFICATE_PATH"),
+            token_file: path("AZURE_FEDERATED_TOKEN_FILE"),
+            identity_endpoint: text("IDENTITY_ENDPOINT"),
+            identity_header: text("IDENTITY_HEADER"),
+        }
+    }
+}
+
+impl std::fmt::Debug for AzureIdentities {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AzureIdentities")
+            .field("authority", &self.authority)
+            .field("tenant", &self.tenant)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A folder on an SFTP server.
@@ -167,6 +227,8 @@ pub struct OssTarget {
     pub access_key_id: Option<String>,
     /// Secret of the access key.
     pub secret_access_key: Option<String>,
+    /// Token of temporary credentials, with those of the environment.
+    pub session_token: Option<String>,
     /// Bucket.
     pub bucket: String,
     /// Prefix of keys, verbatim.

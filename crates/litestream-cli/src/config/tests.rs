@@ -1,6 +1,7 @@
 //! Configuration texts: what they resolve to, and what they are refused for.
 
 mod buckets;
+mod clouds;
 mod targets;
 
 use super::*;

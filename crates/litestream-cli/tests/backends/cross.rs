@@ -29,6 +29,11 @@ struct State {
 
 /// Runs the story with a replica that is configured as `replica` says.
 pub(crate) fn tell(replica: &Value, writer: &Program, reader: &Program) {
+    tell_with(replica, &ours(), writer, reader);
+}
+
+/// The same with a program of ours to look at the replica, which may need an environment.
+pub(crate) fn tell_with(replica: &Value, lister: &Program, writer: &Program, reader: &Program) {
     let place = Place::new();
     let connection = Connection::open(place.db()).expect("a database");
     connection
@@ -48,12 +53,15 @@ pub(crate) fn tell(replica: &Value, writer: &Program, reader: &Program) {
         .map(|number| {
             let state = advance(&place, &connection, number);
             let what = format!("a compacted file that reaches {}", state.txid);
-            wait_until(LONG, &what, || reaches(&config, &place.db(), 1, state.txid)).expect(&what);
+            wait_until(LONG, &what, || {
+                reaches(lister, &config, &place.db(), 1, state.txid)
+            })
+            .expect(&what);
             state
         })
         .collect();
     wait_until(LONG, "a file on level 2", || {
-        reaches(&config, &place.db(), 2, 1)
+        reaches(lister, &config, &place.db(), 2, 1)
     })
     .expect("level 2");
     daemon.stop(LONG).expect("a clean end");
@@ -94,11 +102,11 @@ fn advance(place: &Place, connection: &Connection, number: u64) -> State {
 }
 
 /// Whether the replica has a file of a level with this transaction, or a later one.
-fn reaches(config: &Path, db: &Path, level: u8, txid: u64) -> bool {
+fn reaches(lister: &Program, config: &Path, db: &Path, level: u8, txid: u64) -> bool {
     let level = level.to_string();
     let config = config.to_str().expect("UTF-8");
     let db = db.to_str().expect("UTF-8");
-    let listed = ours().run(["ltx", "-json", "-level", &level, "-config", config, db]);
+    let listed = lister.run(["ltx", "-json", "-level", &level, "-config", config, db]);
     let listed = listed.unwrap_or_else(|failure| panic!("{failure}")).stdout;
     let files: Vec<Value> = serde_json::from_str(&listed).expect("JSON");
     files.iter().any(|file| {

@@ -2,7 +2,13 @@
 //!
 //! One file per type of replica; the story that all of them share is `cross`.
 
+#[cfg(feature = "abs")]
+mod abs;
 mod cross;
+#[cfg(feature = "gs")]
+mod gs;
+#[cfg(feature = "oss")]
+mod oss;
 #[path = "../shared/place.rs"]
 mod place;
 #[cfg(feature = "s3")]
