@@ -195,22 +195,25 @@ impl State {
         );
         for name in &page {
             let object = &self.objects[*name];
-            xml.push_str(&format!(
-                "<Contents><Key>{}</Key><LastModified>{}</LastModified><ETag>{}</ETag>\
-                 <Size>{}</Size></Contents>",
-                encode(name),
-                iso_date(object.modified),
-                escape(&object.etag),
-                object.content.len()
-            ));
+            xml.extend([
+                "<Contents><Key>",
+                &encode(name),
+                "</Key><LastModified>",
+                &iso_date(object.modified),
+                "</LastModified><ETag>",
+                &escape(&object.etag),
+                "</ETag><Size>",
+                &object.content.len().to_string(),
+                "</Size></Contents>",
+            ]);
         }
         let is_truncated = names.next().is_some();
-        xml.push_str(&format!("<IsTruncated>{is_truncated}</IsTruncated>"));
+        let truncated = is_truncated.to_string();
+        xml.extend(["<IsTruncated>", &truncated, "</IsTruncated>"]);
         if let (true, Some(last)) = (is_truncated, page.last()) {
             let token = escape(last);
-            xml.push_str(&format!(
-                "<NextContinuationToken>{token}</NextContinuationToken>"
-            ));
+            let tag = "NextContinuationToken>";
+            xml.extend(["<", tag, &token, "</", tag]);
         }
         xml.push_str("</ListBucketResult>");
         Said::status(200).with(xml)
@@ -226,7 +229,7 @@ impl State {
             let name = part.split("</Key>").next().unwrap_or_default();
             let name = unescape(name);
             self.objects.remove(&name);
-            xml.push_str(&format!("<Deleted><Key>{}</Key></Deleted>", encode(&name)));
+            xml.extend(["<Deleted><Key>", &encode(&name), "</Key></Deleted>"]);
         }
         xml.push_str("</DeleteResult>");
         Said::status(200).with(xml)

@@ -257,10 +257,11 @@ fn write(mut stream: &TcpStream, asked: &Asked, said: &Said) -> Result<bool> {
         .iter()
         .any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     if !has_own_length && said.status != 204 && said.status != 304 {
-        head.push_str(&format!("Content-Length: {}\r\n", said.body.len()));
+        let length = said.body.len().to_string();
+        head.extend(["Content-Length: ", &length, "\r\n"]);
     }
     for (name, value) in &said.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     head.push_str("\r\n");
     let mut all = head.into_bytes();
