@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
-    Body, ByteRange, ErrorKind, HttpClient, HttpSettings, ListOptions, ObjectStore as _,
+    Body, ByteRange, ErrorKind, HttpClient, HttpSettings, Key, ListOptions, ObjectStore as _,
     OssSettings, OssStore, PutOptions, SystemClock,
 };
 use testkit::server::stand_in::Said;
@@ -125,7 +125,7 @@ async fn a_cut_download_is_an_error() {
         .expect("begins");
     let error = object.into_bytes().await.expect_err("cut");
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
-    assert_eq!(error.key().map(|key| key.as_str()), Some("key"));
+    assert_eq!(error.key().map(Key::as_str), Some("key"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
