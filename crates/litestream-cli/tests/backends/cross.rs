@@ -33,7 +33,7 @@ pub(crate) fn tell(replica: &Value, writer: &Program, reader: &Program) {
 }
 
 /// The same with a program of ours to look at the replica, which may need an environment.
-pub(crate) fn tell_with(replica: &Value, lister: &Program, writer: &Program, reader: &Program) {
+pub(crate) fn tell_with(replica: &Value, viewer: &Program, writer: &Program, reader: &Program) {
     let place = Place::new();
     let connection = Connection::open(place.db()).expect("a database");
     connection
@@ -54,14 +54,14 @@ pub(crate) fn tell_with(replica: &Value, lister: &Program, writer: &Program, rea
             let state = advance(&place, &connection, number);
             let what = format!("a compacted file that reaches {}", state.txid);
             wait_until(LONG, &what, || {
-                reaches(lister, &config, &place.db(), 1, state.txid)
+                reaches(viewer, &config, &place.db(), 1, state.txid)
             })
             .expect(&what);
             state
         })
         .collect();
     wait_until(LONG, "a file on level 2", || {
-        reaches(lister, &config, &place.db(), 2, 1)
+        reaches(viewer, &config, &place.db(), 2, 1)
     })
     .expect("level 2");
     daemon.stop(LONG).expect("a clean end");
@@ -102,11 +102,11 @@ fn advance(place: &Place, connection: &Connection, number: u64) -> State {
 }
 
 /// Whether the replica has a file of a level with this transaction, or a later one.
-fn reaches(lister: &Program, config: &Path, db: &Path, level: u8, txid: u64) -> bool {
+fn reaches(viewer: &Program, config: &Path, db: &Path, level: u8, txid: u64) -> bool {
     let level = level.to_string();
     let config = config.to_str().expect("UTF-8");
     let db = db.to_str().expect("UTF-8");
-    let listed = lister.run(["ltx", "-json", "-level", &level, "-config", config, db]);
+    let listed = viewer.run(["ltx", "-json", "-level", &level, "-config", config, db]);
     let listed = listed.unwrap_or_else(|failure| panic!("{failure}")).stdout;
     let files: Vec<Value> = serde_json::from_str(&listed).expect("JSON");
     files.iter().any(|file| {
