@@ -10,7 +10,7 @@ mod file;
 #[cfg(feature = "gs")]
 mod gs;
 #[cfg(feature = "http")]
-mod http;
+pub(crate) mod http;
 #[cfg(feature = "oss")]
 mod oss;
 #[cfg(any(feature = "gs", feature = "abs"))]
@@ -18,7 +18,8 @@ mod prefix;
 #[cfg(feature = "s3")]
 mod s3;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use litestream::{Layout, Ownership};
 use litestream_storage::{Clock, Meter, ObjectStore, SystemClock};
@@ -38,9 +39,25 @@ pub(crate) struct Backend {
     pub(crate) layout: Layout,
     /// Set for stores on this machine, whose files belong to whom the database belongs to.
     pub(crate) adopt: Option<Adopt>,
-    /// What is counted of the store.
-    #[expect(dead_code, reason = "for whoever shows metrics")]
-    pub(crate) meter: Arc<Meter>,
+}
+
+/// Counters of all stores of a type, by type word.
+static METERS: Mutex<BTreeMap<&'static str, Arc<Meter>>> = Mutex::new(BTreeMap::new());
+
+/// The counters of each type of which a store was opened.
+pub(crate) fn meters() -> BTreeMap<&'static str, Arc<Meter>> {
+    METERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+/// A store that counts together with all others of its type.
+fn metered<S: ObjectStore>(store: S) -> Metered<S> {
+    let mut meters = METERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let meter = Arc::clone(meters.entry(store.kind()).or_default());
+    drop(meters);
+    Metered::counting(store, clock(), meter)
 }
 
 /// Opens the store of a replica. Makes no request.
@@ -84,12 +101,10 @@ fn retry_policy() -> RetryPolicy {
 /// A store on the network in its layers.
 #[cfg(feature = "http")]
 fn wrapped(store: impl ObjectStore, layout: Layout, policy: RetryPolicy) -> Backend {
-    let metered = Metered::new(store, clock());
-    let meter = Arc::clone(metered.meter());
+    let metered = metered(store);
     Backend {
         store: Arc::new(Retry::new(metered, policy, clock(), Arc::new(RandomJitter))),
         layout,
         adopt: None,
-        meter,
     }
 }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use litestream::{DatabaseSettings, ReplicaSettings, RetentionSettings, Source};
+use litestream::{DatabaseSettings, HeartbeatSettings, ReplicaSettings, RetentionSettings, Source};
 use tokio::runtime::Runtime;
 
 use crate::backend;
 use crate::config::{BuildError, Config, DatabaseConfig, Location, Replica};
+use crate::env::Env;
 use crate::metrics;
 
 /// Threads that run tasks.
@@ -39,7 +40,7 @@ pub(crate) fn check_features(config: &Config) -> Result<(), BuildError> {
     if !config.mcp_addr.is_empty() {
         return missing("mcp-addr");
     }
-    if !config.heartbeat_url.is_empty() {
+    if !config.heartbeat_url.is_empty() && cfg!(not(feature = "http")) {
         return missing("heartbeat-url");
     }
     if config
@@ -50,6 +51,32 @@ pub(crate) fn check_features(config: &Config) -> Result<(), BuildError> {
         return missing("dir");
     }
     Ok(())
+}
+
+/// Who is told at intervals that all is well.
+#[cfg(feature = "http")]
+pub(crate) fn heartbeat(
+    config: &Config,
+    env: &Env,
+) -> Result<Option<HeartbeatSettings>, BuildError> {
+    if config.heartbeat_url.is_empty() {
+        return Ok(None);
+    }
+    let network = crate::config::Network::of(env);
+    let client = backend::http::client(&network, false, false)?;
+    let url = &config.heartbeat_url;
+    let receiver = crate::heartbeat::Receiver::new(client, url);
+    let receiver = receiver.ok_or_else(|| BuildError::HeartbeatUrl(url.clone()))?;
+    Ok(Some(HeartbeatSettings {
+        receiver: Arc::new(receiver),
+        interval: config.heartbeat_interval,
+    }))
+}
+
+/// Without HTTP a heartbeat is refused by [`check_features`].
+#[cfg(not(feature = "http"))]
+pub(crate) fn heartbeat(_: &Config, _: &Env) -> Result<Option<HeartbeatSettings>, BuildError> {
+    Ok(None)
 }
 
 /// A replica to write to.

@@ -16,6 +16,8 @@ mod engine;
 pub mod env;
 pub mod error;
 pub mod flags;
+#[cfg(feature = "http")]
+mod heartbeat;
 pub mod json;
 pub mod log;
 pub mod ltx_files;

@@ -10,6 +10,7 @@
 
 mod exposition;
 mod families;
+mod operations;
 mod process;
 
 use std::convert::Infallible;

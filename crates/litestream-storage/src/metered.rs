@@ -32,9 +32,14 @@ pub struct Metered<S> {
 impl<S> Metered<S> {
     /// Counts the calls of `inner` from zero.
     pub fn new(inner: S, clock: Arc<dyn Clock>) -> Self {
+        Self::counting(inner, clock, Arc::default())
+    }
+
+    /// Counts the calls of `inner` in counters that other stores may count in, too.
+    pub fn counting(inner: S, clock: Arc<dyn Clock>, meter: Arc<Meter>) -> Self {
         Self {
             inner,
-            meter: Arc::default(),
+            meter,
             clock,
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::status::{DatabaseStatus, State};
 
 /// The state of the store is looked at so often.
-const CHECK: Duration = Duration::from_secs(15);
+pub(crate) const CHECK: Duration = Duration::from_secs(15);
 /// A beat that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Beats are at least so far apart.

@@ -122,7 +122,7 @@ impl Store {
             let watchdog = watchdog::start(&store);
             store.monitors().push(watchdog);
             if let Some(heartbeat) = settings.heartbeat {
-                tracing::info!(system = "store", interval = ?heartbeat.interval, "starting heartbeat monitor");
+                tracing::info!(system = "store", interval = ?heartbeat::CHECK, "starting heartbeat monitor");
                 let weak = Arc::downgrade(&store);
                 let status = move || weak.upgrade().map(|store| store.status());
                 store

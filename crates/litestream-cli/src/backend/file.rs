@@ -3,9 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use litestream::{Layout, Ownership};
-use litestream_storage::{FileModes, FileStore, Lanes, Metered};
+use litestream_storage::{FileModes, FileStore, Lanes};
 
-use super::{Backend, clock};
+use super::{Backend, metered};
 use crate::config::FileTarget;
 
 /// Threads at work on replicas, on one mount.
@@ -21,10 +21,8 @@ pub(super) fn open(target: &FileTarget) -> Backend {
         LANES.of(&target.path),
     ));
     let modes = Arc::clone(&store);
-    let metered = Metered::new(store, clock());
     Backend {
-        meter: Arc::clone(metered.meter()),
-        store: Arc::new(metered),
+        store: Arc::new(metered(store)),
         layout: Layout::Plain,
         adopt: Some(Box::new(move |ownership| {
             modes.set_modes(modes_of(ownership));

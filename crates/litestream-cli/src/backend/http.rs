@@ -20,7 +20,7 @@ static CLIENTS: Mutex<Vec<(Way, HttpClient)>> = Mutex::new(Vec::new());
 
 /// The client for a network; `skip_verify` trusts any certificate, `ca_bundle` also those that
 /// `AWS_CA_BUNDLE` names.
-pub(super) fn client(
+pub(crate) fn client(
     network: &Network,
     skip_verify: bool,
     ca_bundle: bool,

@@ -8,6 +8,8 @@ mod signals;
 
 pub use run::execute;
 
+use litestream::HeartbeatSettings;
+
 use super::{Command, load_config};
 use crate::config::{self, BuildError, Config, Replica};
 use crate::context::Context;
@@ -152,6 +154,8 @@ pub struct ReplicateOptions {
     pub mode: Mode,
     /// The environment, for children and for credentials.
     pub env: Env,
+    /// Who is told at intervals that all is well.
+    pub heartbeat: Option<HeartbeatSettings>,
 }
 
 /// How long a run lasts.
@@ -200,7 +204,9 @@ fn run(context: &mut Context<'_>, parsed: &Parsed) -> Result<(), Error> {
     }
     config.check_start()?;
     crate::engine::check_features(&config)?;
+    let heartbeat = crate::engine::heartbeat(&config, &env)?;
     Ok(execute(&ReplicateOptions {
+        heartbeat,
         config,
         replicas,
         mode,

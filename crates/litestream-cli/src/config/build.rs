@@ -96,6 +96,9 @@ pub enum BuildError {
     /// `addr` is no address to listen at.
     #[error("must specify port for bind address: {}", quoted(.0))]
     NoPort(String),
+    /// `heartbeat-url` cannot be asked.
+    #[error("heartbeat-url: no URL that can be asked: {}", quoted(.0))]
+    HeartbeatUrl(String),
     /// More levels than there can be.
     #[error("cannot open store: compaction level cannot exceed {0}")]
     TooManyLevels(usize),

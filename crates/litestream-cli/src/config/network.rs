@@ -24,7 +24,7 @@ pub struct Network {
 
 impl Network {
     /// Reads the variables; those of proxies in capitals first, then in small letters.
-    pub(super) fn of(env: &Env) -> Self {
+    pub(crate) fn of(env: &Env) -> Self {
         let either = |name: &str| {
             let lower = name.to_ascii_lowercase();
             let found = env.non_empty(name).or_else(|| env.non_empty(&lower));

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 pub(super) enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
 
 /// Text that grows family by family.
@@ -23,6 +24,7 @@ impl Exposition {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }

@@ -4,7 +4,8 @@
 use litestream::{CheckpointCounts, DatabaseStatus, MetricsSnapshot, ReplicaStatus, State, Store};
 
 use super::exposition::{Exposition, Kind};
-use super::process;
+use super::{operations, process};
+use crate::backend;
 
 /// What a scrape shows of a database.
 struct Scraped {
@@ -142,6 +143,7 @@ pub(super) fn all(store: &Store) -> String {
     let mut to = Exposition::default();
     of_databases(&mut to, &scraped);
     of_replicas(&mut to, &scraped);
+    operations::write(&mut to, &backend::meters());
     process::write(&mut to);
     to.into_text()
 }

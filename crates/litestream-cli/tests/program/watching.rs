@@ -133,6 +133,8 @@ fn metrics_tell_of_databases_replicas_and_the_process() {
             .starts_with("http/1.1 200 ok")
     );
     assert!(get(&address, "/other", "").0.starts_with("http/1.1 404"));
+    let puts = "litestream_replica_operation_total{operation=\"PUT\",replica_type=\"file\"} ";
+    assert!(number(&text, puts) >= 1.0);
     daemon.stop(LONG).expect("stop");
 }
 
@@ -172,6 +174,37 @@ fn a_replica_that_cannot_be_written_is_seen_everywhere_and_recovers() {
     until(&place, "replicating");
     daemon.wait_for_log(LONG, "replica recovered").expect("log");
     assert!(get(&address, "/readyz", "").0.starts_with("http/1.1 200"));
+    daemon.stop(LONG).expect("stop");
+}
+
+/// The first check comes fifteen seconds after the start, which makes this test a slow one.
+#[test]
+fn a_heartbeat_arrives_while_everything_is_replicated() {
+    let place = Place::new();
+    let application = Application::open(&place.db());
+    application.insert(1);
+    let receiver = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = receiver.local_addr().expect("an address").port();
+    place.configure(&Settings {
+        top: json!({"heartbeat-url": format!("http://127.0.0.1:{port}/beat?x=1")}),
+        ..Settings::default()
+    });
+    let (sender, beats) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = receiver.accept() {
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let answer = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+            if stream.write_all(answer).is_err() || sender.send(request[..read].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut daemon = place.start(&ours());
+    let beat = beats.recv_timeout(LONG).expect("a beat");
+    let beat = String::from_utf8_lossy(&beat).into_owned();
+    assert!(beat.starts_with("GET /beat?x=1 HTTP/1.1\r\n"), "{beat}");
+    assert!(!daemon.log().expect("log").contains("heartbeat withheld"));
     daemon.stop(LONG).expect("stop");
 }
 

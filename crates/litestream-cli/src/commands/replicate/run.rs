@@ -36,6 +36,7 @@ async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
         retention: engine::retention(&options.config),
         background: !matches!(options.mode, Mode::Once { .. }),
         descriptors: descriptors.for_databases(),
+        heartbeat: options.heartbeat.clone(),
         ..StoreSettings::default()
     })
     .map_err(ReplicateError::Store)?;
