@@ -13,6 +13,7 @@
 //! | `OssStore` | objects in Alibaba Cloud OSS (feature `oss`) |
 //! | [`Retry`] | a store that tries again, and goes on where a transfer broke |
 //! | [`Metered`] | a store that counts its calls |
+//! | [`Paced`] | a store that is used at a limited pace |
 //! | [`Faulty`] | a store that fails as told, for tests |
 //!
 //! This crate works on keys. What a key means (levels, transaction ranges, generations) is the
@@ -43,6 +44,7 @@ mod object;
 mod oss;
 #[cfg(feature = "rest")]
 mod parts;
+mod paced;
 mod retry;
 #[cfg(feature = "s3")]
 mod s3;
@@ -69,6 +71,7 @@ pub use metered::{DURATION_BUCKETS, Meter, Metered, OperationCounts};
 pub use object::{ByteRange, Condition, ListOptions, Object, ObjectMeta, PutOptions};
 #[cfg(feature = "oss")]
 pub use oss::{OssSettings, OssStore};
+pub use paced::{Pace, Paced, Rate};
 pub use retry::{Jitter, RandomJitter, Retry, RetryPolicy};
 #[cfg(feature = "s3")]
 pub use s3::{
