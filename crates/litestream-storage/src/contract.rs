@@ -33,10 +33,18 @@ use crate::{
 pub struct Abilities {
     /// Conditions of put. Without: [`ErrorKind::Unsupported`].
     pub conditional_put: bool,
+    /// Conditions of put on a version, where there are any. Without: [`ErrorKind::Unsupported`].
+    pub if_match: bool,
     /// Deletion of one version. Without: [`ErrorKind::Unsupported`].
     pub conditional_delete: bool,
     /// Keeps timestamps to the millisecond. Without: they are answered as `None`.
     pub timestamps: bool,
+    /// Keeps every name that the store's own documentation allows. Without: servers behind it hide
+    /// or lose names that begin with a dot or have `?`, `#` or `;` in them.
+    pub odd_names: bool,
+    /// A body that is being read stays what it was when the object is replaced. Without: the
+    /// server behind goes on with the new content.
+    pub steady_bodies: bool,
     /// How many objects the listing of many has, to go over the backend's page size.
     pub many: usize,
 }
@@ -46,8 +54,11 @@ impl Abilities {
     pub const fn full() -> Self {
         Self {
             conditional_put: true,
+            if_match: true,
             conditional_delete: true,
             timestamps: true,
+            odd_names: true,
+            steady_bodies: true,
             many: 1100,
         }
     }

@@ -39,16 +39,24 @@ mod memory;
 mod metered;
 #[cfg(feature = "rest")]
 mod moment;
+#[cfg(feature = "nats")]
+mod nats;
 mod object;
 #[cfg(feature = "oss")]
 mod oss;
+mod paced;
 #[cfg(feature = "rest")]
 mod parts;
-mod paced;
+#[cfg(any(feature = "sftp", feature = "webdav"))]
+mod remote_path;
 mod retry;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "sftp")]
+mod sftp;
 mod store;
+#[cfg(feature = "webdav")]
+mod webdav;
 
 #[cfg(feature = "abs")]
 pub use abs::{AbsCredentials, AbsIdentity, AbsSettings, AbsStore};
@@ -68,6 +76,8 @@ pub use key::Key;
 pub use lanes::{Lane, Lanes};
 pub use memory::{MemoryStore, StoredObject};
 pub use metered::{DURATION_BUCKETS, Meter, Metered, OperationCounts};
+#[cfg(feature = "nats")]
+pub use nats::{NatsLogin, NatsSettings, NatsStore};
 pub use object::{ByteRange, Condition, ListOptions, Object, ObjectMeta, PutOptions};
 #[cfg(feature = "oss")]
 pub use oss::{OssSettings, OssStore};
@@ -77,4 +87,8 @@ pub use retry::{Jitter, RandomJitter, Retry, RetryPolicy};
 pub use s3::{
     MIN_PART_SIZE, S3Credentials, S3CustomerKey, S3Encryption, S3Settings, S3SettingsError, S3Store,
 };
+#[cfg(feature = "sftp")]
+pub use sftp::{SftpSettings, SftpStore};
 pub use store::ObjectStore;
+#[cfg(feature = "webdav")]
+pub use webdav::{WebdavSettings, WebdavStore};

@@ -40,7 +40,7 @@ pub(super) async fn if_absent(case: &Case) {
 pub(super) async fn if_match(case: &Case) {
     let nowhere = Condition::IfMatch("nowhere".into());
     let missing = case.put_with("object", vec![1], on(nowhere.clone())).await;
-    if !case.abilities.conditional_put {
+    if !(case.abilities.conditional_put && case.abilities.if_match) {
         case.failed("object", missing, ErrorKind::Unsupported);
         return;
     }

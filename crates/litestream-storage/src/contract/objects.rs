@@ -194,6 +194,9 @@ pub(super) async fn odd_keys(case: &Case) {
         "deep/er/and/deep/er/still",
         &long,
     ];
+    if !case.abilities.odd_names {
+        names.retain(|name| !name.starts_with('.') && !name.contains(['?', '#', ';']));
+    }
     for name in &names {
         case.put(name, name.as_bytes().to_vec()).await;
     }

@@ -1,0 +1,136 @@
+//! Reading the messages of a subject, from the first on.
+//!
+//! Invariant: every wait is bounded, and messages are asked for in batches, so that a slow reader
+//! holds no more than two batches in memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
+use futures_util::{FutureExt as _, StreamExt as _};
+
+use super::connect::Bucket;
+use crate::{Error, ErrorKind, Operation, Result};
+
+/// After how long the server forgets a reader that it hears nothing from.
+const FORGOTTEN: Duration = Duration::from_mins(2);
+
+/// A reader of one subject, or of those that a pattern matches.
+pub(super) struct Messages {
+    bucket: Arc<Bucket>,
+    consumer: Consumer<pull::Config>,
+    operation: Operation,
+    /// Messages per request.
+    batch: usize,
+    ready: VecDeque<Message>,
+    /// Set when the server had no more.
+    ended: bool,
+}
+
+impl Messages {
+    pub(super) async fn open(
+        bucket: Arc<Bucket>,
+        operation: Operation,
+        subject: String,
+        batch: usize,
+    ) -> Result<Self> {
+        let config = pull::Config {
+            description: Some("litestream".to_owned()),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::None,
+            filter_subject: subject,
+            inactive_threshold: FORGOTTEN,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let consumer = bucket.stream.create_consumer(config).await;
+        let consumer = consumer.map_err(|source| {
+            Error::new(ErrorKind::Unavailable { retry_after: None }, operation)
+                .with_detail(format!("begin to read the object store {:?}", bucket.name))
+                .with_source(source)
+        })?;
+        let ended = consumer.cached_info().num_pending == 0;
+        Ok(Self {
+            bucket,
+            consumer,
+            operation,
+            batch,
+            ready: VecDeque::new(),
+            ended,
+        })
+    }
+
+    /// The next message; `None` when there are none at this moment.
+    pub(super) async fn next(&mut self) -> Result<Option<Message>> {
+        if self.ready.is_empty() && !self.ended {
+            self.fetch().await?;
+        }
+        let message = self.ready.pop_front();
+        if let Some(message) = &message
+            && self.ready.is_empty()
+            && self.info(message)?.pending == 0
+        {
+            self.ended = true;
+        }
+        Ok(message)
+    }
+
+    /// Where a message was in the stream.
+    pub(super) fn info<'a>(
+        &self,
+        message: &'a Message,
+    ) -> Result<async_nats::jetstream::message::Info<'a>> {
+        message.info().map_err(|source| {
+            Error::new(ErrorKind::Corrupt, self.operation)
+                .with_detail("a message without its place in the stream")
+                .with_source(source)
+        })
+    }
+
+    async fn fetch(&mut self) -> Result<()> {
+        let limit = self.bucket.timeout;
+        let broken = |source: async_nats::Error| {
+            Error::new(ErrorKind::Io, self.operation)
+                .with_detail(format!("read the object store {:?}", self.bucket.name))
+                .with_source(source)
+        };
+        let request = self.consumer.fetch().max_messages(self.batch).messages();
+        let mut batch = within(limit, self.operation, request)
+            .await?
+            .map_err(|source| broken(source.into()))?;
+        while let Some(message) = within(limit, self.operation, batch.next()).await? {
+            self.ready.push_back(message.map_err(broken)?);
+        }
+        self.ended = self.ready.is_empty();
+        Ok(())
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        // The server would forget the reader by itself, but has a limit of them.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let bucket = Arc::clone(&self.bucket);
+            let name = self.consumer.cached_info().name.clone();
+            runtime.spawn(async move {
+                drop(bucket.stream.delete_consumer(&name).await);
+            });
+        }
+    }
+}
+
+/// Waits for at most `limit`.
+async fn within<T>(
+    limit: Duration,
+    operation: Operation,
+    work: impl Future<Output = T> + Send,
+) -> Result<T> {
+    let waited = tokio::time::timeout(limit, work).boxed().await;
+    waited.map_err(|_| {
+        Error::new(ErrorKind::Timeout, operation)
+            .with_detail(format!("no message in {} ms", limit.as_millis()))
+    })
+}

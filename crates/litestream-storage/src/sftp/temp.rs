@@ -1,0 +1,378 @@
+//! The temporary file of a put: create, write, sync, publish.
+//!
+//! Invariant: it belongs to one put alone, and is removed when that ends without publishing it,
+//! by a failure or by being given up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::join4;
+use futures_util::stream::{self, BoxStream, Stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use russh_sftp::protocol::{FileAttributes, OpenFlags};
+
+use super::connection::{is_failure, is_missing};
+use super::pool::Lease;
+use super::{DIRECTORY, Shared, is_kind};
+use crate::remote_path as path;
+use crate::{Error, ErrorKind, Operation, Result};
+
+/// Bytes per write; every server must take as many.
+const PIECE: usize = 32 * 1024;
+/// How often a file that others keep replacing is moved aside.
+const ASIDE_TRIES: usize = 16;
+
+const PUT: Operation = Operation::Put;
+
+pub(super) struct Temp {
+    lease: Lease,
+    path: String,
+    target: String,
+    /// Empty once it is closed.
+    handle: String,
+    published: bool,
+}
+
+impl Temp {
+    /// Creates the file beside `target`, with the directories that are missing.
+    pub(super) async fn create(shared: &Shared, lease: Lease, target: String) -> Result<Self> {
+        let path = temp_name(shared, &target);
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE;
+        let create = || {
+            lease
+                .sftp
+                .open(path.as_str(), flags, FileAttributes::empty())
+        };
+        let mut opened = lease.note(create().await);
+        if opened.as_ref().is_err_and(is_missing)
+            && let Some(directory) = path::parent(&target)
+        {
+            make_directories(&lease, directory).await?;
+            opened = lease.note(create().await);
+        }
+        let opened = match opened {
+            // It is not the object that was not found.
+            Err(error) if is_missing(&error) => {
+                return Err(Error::new(ErrorKind::Denied, PUT)
+                    .with_detail(format!("the folder of {path} cannot be made"))
+                    .with_source(error));
+            }
+            Err(error) if is_failure(&error) && lease.is_full(&parent_or_here(&path)).await => {
+                return Err(full(&path).with_source(error));
+            }
+            opened => lease.done(PUT, || format!("create {path}"), opened)?,
+        };
+        Ok(Self {
+            handle: opened.handle,
+            lease,
+            path,
+            target,
+            published: false,
+        })
+    }
+
+    /// Writes the content, `window` pieces in flight. Answers how much it was.
+    pub(super) async fn write(
+        &self,
+        body: BoxStream<'static, Result<Bytes>>,
+        window: usize,
+    ) -> Result<u64> {
+        let writes = pieces(body).map_ok(|(offset, piece)| async move {
+            let sent = self
+                .lease
+                .sftp
+                .write(self.handle.as_str(), offset, piece.to_vec());
+            match self.lease.note(sent.await) {
+                Ok(_) => Ok(offset + piece.len() as u64),
+                Err(error) => Err(self.failed(error, "write at", offset).await),
+            }
+        });
+        writes
+            .try_buffer_unordered(window)
+            .try_fold(0, |end: u64, written| async move { Ok(end.max(written)) })
+            .await
+    }
+
+    /// Sets the time, syncs, checks that `size` bytes are there, and closes the file.
+    pub(super) async fn finish(&mut self, seconds: u32, size: u64) -> Result<FileAttributes> {
+        let handle = std::mem::take(&mut self.handle);
+        let sftp = &self.lease.sftp;
+        let times = FileAttributes {
+            atime: Some(seconds),
+            mtime: Some(seconds),
+            ..FileAttributes::empty()
+        };
+        let sync = async {
+            if self.lease.extensions.fsync {
+                sftp.fsync(handle.as_str()).await.map(drop)
+            } else {
+                Ok(())
+            }
+        };
+        let (time, look, close) = (
+            sftp.fsetstat(handle.as_str(), times),
+            sftp.fstat(handle.as_str()),
+            sftp.close(handle.as_str()),
+        );
+        let (timed, synced, found, closed) = if self.lease.extensions.fsync {
+            // All at once: OpenSSH works requests off in order.
+            join4(time, sync, look, close).await
+        } else {
+            // Others work on several at a time, and were seen to hang on a close among them.
+            (time.await, sync.await, look.await, close.await)
+        };
+        if let Err(error) = self.lease.note(timed) {
+            // The time of an object is in its content as well; gateways often keep none.
+            tracing::debug!(error = %error, path = self.path, "the sftp server keeps no times");
+        }
+        if let Err(error) = self.lease.note(synced) {
+            return Err(self.failed(error, "sync after byte", size).await);
+        }
+        if let Err(error) = self.lease.note(closed) {
+            return Err(self.failed(error, "close after byte", size).await);
+        }
+        let found = self
+            .lease
+            .done(PUT, || format!("look at {}", self.path), found)?;
+        match found.attrs.size {
+            Some(there) if there != size => {
+                let detail = format!("{}: wrote {size} bytes, found {there}", self.path);
+                Err(Error::new(ErrorKind::Corrupt, PUT).with_detail(detail))
+            }
+            _ => Ok(FileAttributes {
+                size: Some(size),
+                ..found.attrs
+            }),
+        }
+    }
+
+    /// Gives the file its final name, in the place of an older one.
+    pub(super) async fn replace(mut self, shared: &Shared) -> Result<()> {
+        if self.lease.extensions.posix_rename {
+            let renamed = self.lease.posix_rename(&self.path, &self.target).await;
+            self.lease.done(PUT, || self.renaming(), renamed)?;
+        } else {
+            let _turn = shared.replacing.lock().await;
+            self.replace_in_steps(shared).await?;
+        }
+        self.published().await;
+        Ok(())
+    }
+
+    /// Gives the file its final name, if there is nothing under it.
+    pub(super) async fn link(self) -> Result<()> {
+        let sftp = &self.lease.sftp;
+        let linked = sftp.hardlink(self.path.as_str(), self.target.as_str());
+        if let Err(error) = self.lease.note(linked.await) {
+            let there = self.lease.stat(&self.target).await;
+            let there = self
+                .lease
+                .done(PUT, || format!("look at {}", self.target), there)?;
+            if there.is_some() {
+                return Err(Error::new(ErrorKind::AlreadyExists, PUT));
+            }
+            let what = || format!("link {} to {}", self.path, self.target);
+            return self.lease.done(PUT, what, Err(error));
+        }
+        self.sync_parent().await;
+        // The temporary name goes as it does after a failure.
+        Ok(())
+    }
+
+    /// For servers that refuse to rename onto an existing file: the old one is moved aside, and
+    /// is there again when the new one cannot take its place.
+    async fn replace_in_steps(&self, shared: &Shared) -> Result<()> {
+        let lease = &self.lease;
+        let mut last = None;
+        for _ in 0..ASIDE_TRIES {
+            let renamed = lease.sftp.rename(&self.path, &self.target).await;
+            let Err(error) = lease.note(renamed) else {
+                return Ok(());
+            };
+            let there = lease.stat(&self.target).await;
+            let there = lease.done(PUT, || format!("look at {}", self.target), there)?;
+            match there {
+                Some(found) if is_kind(&found, DIRECTORY) => {
+                    let detail = format!("{} is a folder", self.target);
+                    return Err(Error::new(ErrorKind::Invalid, PUT).with_detail(detail));
+                }
+                Some(_) => {}
+                // Another writer may have it aside at this moment.
+                None if is_failure(&error) && last.is_none() => {
+                    last = Some(error);
+                    continue;
+                }
+                None => return lease.done(PUT, || self.renaming(), Err(error)),
+            }
+            last = Some(error);
+            let aside = temp_name(shared, &self.target);
+            match lease.note(lease.sftp.rename(&self.target, &aside).await) {
+                Ok(_) => {}
+                Err(error) if is_missing(&error) => continue,
+                moved => {
+                    lease.done(PUT, || format!("move {} aside", self.target), moved)?;
+                }
+            }
+            let renamed = lease.sftp.rename(&self.path, &self.target).await;
+            if lease.note(renamed).is_ok() {
+                // Left behind it is only a file that is never listed.
+                drop(lease.note(lease.sftp.remove(aside).await));
+                return Ok(());
+            }
+            // Fails when another writer has put a newer one there: then that stays.
+            if lease
+                .note(lease.sftp.rename(&aside, &self.target).await)
+                .is_err()
+            {
+                drop(lease.note(lease.sftp.remove(aside).await));
+            }
+        }
+        let error = last.expect("set in each round");
+        lease.done(PUT, || self.renaming(), Err(error))
+    }
+
+    async fn published(&mut self) {
+        self.published = true;
+        self.sync_parent().await;
+    }
+
+    async fn sync_parent(&self) {
+        self.lease
+            .sync_directory(&parent_or_here(&self.target))
+            .await;
+    }
+
+    fn renaming(&self) -> String {
+        format!("rename {} to {}", self.path, self.target)
+    }
+
+    async fn failed(
+        &self,
+        error: russh_sftp::client::error::Error,
+        what: &str,
+        offset: u64,
+    ) -> Error {
+        if is_failure(&error) && self.lease.is_full(&parent_or_here(&self.path)).await {
+            return full(&self.path).with_source(error);
+        }
+        let failed: Result<()> = self.lease.done(
+            PUT,
+            || format!("{}: {what} {offset}", self.path),
+            Err(error),
+        );
+        failed.expect_err("made from an error")
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        // Polled once, a request is on its way; outside of a runtime there is no connection left.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        if !self.handle.is_empty() {
+            let handle = std::mem::take(&mut self.handle);
+            drop(self.lease.sftp.close(handle).now_or_never());
+        }
+        if !self.published {
+            drop(self.lease.sftp.remove(self.path.as_str()).now_or_never());
+        }
+    }
+}
+
+/// Makes `directory` and what is missing above it, from the top down.
+async fn make_directories(lease: &Lease, directory: &str) -> Result<()> {
+    let mut missing = vec![directory];
+    while let Some(parent) = path::parent(missing.last().expect("begins with one")) {
+        missing.push(parent);
+    }
+    let mut made = Vec::new();
+    let mut refusal = None;
+    for directory in missing.iter().rev() {
+        let created = lease.sftp.mkdir(*directory, FileAttributes::empty()).await;
+        match lease.note(created) {
+            Ok(_) => made.push(*directory),
+            // That it is there already is not told from other failures.
+            Err(error @ russh_sftp::client::error::Error::Status(_)) => refusal = Some(error),
+            failed => {
+                lease.done(PUT, || format!("make the folder {directory}"), failed)?;
+            }
+        }
+    }
+    for made in &made {
+        lease.sync_directory(&parent_or_here(made)).await;
+    }
+    let found = lease.stat(directory).await;
+    let found = lease.done(PUT, || format!("look at {directory}"), found)?;
+    match (found, refusal) {
+        (None, Some(error)) => {
+            let kind = if is_failure(&error) {
+                ErrorKind::Io
+            } else {
+                ErrorKind::Denied
+            };
+            Err(Error::new(kind, PUT)
+                .with_detail(format!("make the folder {directory}"))
+                .with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn full(path: &str) -> Error {
+    Error::new(ErrorKind::DiskFull, PUT).with_detail(format!("no space for {path}"))
+}
+
+fn parent_or_here(path: &str) -> String {
+    match path::parent(path) {
+        Some(parent) => parent.to_owned(),
+        None if path.starts_with('/') => "/".to_owned(),
+        None => ".".to_owned(),
+    }
+}
+
+/// A name beside `target` that nobody else uses.
+fn temp_name(shared: &Shared, target: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    let moment = shared.clock.now_ms();
+    format!(
+        "{target}.{process}.{moment}{number:06}{}",
+        path::TEMP_SUFFIX
+    )
+}
+
+/// The body in pieces of [`PIECE`] bytes, each with its offset.
+fn pieces(
+    body: BoxStream<'static, Result<Bytes>>,
+) -> impl Stream<Item = Result<(u64, Bytes)>> + Send {
+    struct State {
+        body: BoxStream<'static, Result<Bytes>>,
+        kept: BytesMut,
+        offset: u64,
+        ended: bool,
+    }
+    let start = State {
+        body,
+        kept: BytesMut::new(),
+        offset: 0,
+        ended: false,
+    };
+    stream::try_unfold(start, |mut state| async move {
+        while state.kept.len() < PIECE && !state.ended {
+            match state.body.next().await {
+                Some(chunk) => state.kept.extend_from_slice(&chunk?),
+                None => state.ended = true,
+            }
+        }
+        if state.kept.is_empty() {
+            return Ok(None);
+        }
+        let len = state.kept.len().min(PIECE);
+        let piece = state.kept.split_to(len).freeze();
+        let offset = state.offset;
+        state.offset += len as u64;
+        Ok(Some(((offset, piece), state)))
+    })
+}

@@ -1,0 +1,223 @@
+//! Put and delete.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{StreamExt as _, stream};
+use http::StatusCode;
+use http::header::HeaderName;
+
+use super::multistatus::Properties;
+use super::request::{Content, rest};
+use super::upload::Upload;
+use super::{KIND, Shared, file_meta};
+use crate::remote_path::{self as path, TEMP_SUFFIX};
+use crate::{Body, Condition, Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result};
+
+/// Deletions in flight.
+const WINDOW: usize = 8;
+
+const PUT: Operation = Operation::Put;
+
+pub(super) async fn put(
+    shared: &Shared,
+    key: Key,
+    body: Body,
+    options: PutOptions,
+) -> Result<ObjectMeta> {
+    let target = path::object(&shared.root, key.as_str(), PUT)?;
+    if options.condition != Condition::None {
+        return Err(Error::new(ErrorKind::Unsupported, PUT)
+            .with_detail("few WebDAV servers check conditions in one step"));
+    }
+    let upload = Upload::new(body).await?;
+    if shared.without_move.load(Ordering::Relaxed) {
+        send(shared, &target, &upload).await?;
+    } else {
+        let temp = temp_name(&target);
+        if let Err(error) = send(shared, &temp, &upload).await {
+            discard(shared, &temp).await;
+            return Err(error);
+        }
+        publish(shared, &temp, &target, &upload).await?;
+    }
+    let there = find(shared, PUT, &target).await?;
+    let size = upload.size();
+    match there.and_then(|found| file_meta(key, &found)) {
+        Some(meta) if meta.size == size => Ok(meta),
+        Some(meta) => {
+            let detail = format!("{target}: sent {size} bytes, found {}", meta.size);
+            Err(Error::new(ErrorKind::Corrupt, PUT).with_detail(detail))
+        }
+        // Some servers replace a file in two steps, and another writer is between them.
+        None => {
+            let detail = format!("{target}: sent {size} bytes, found nothing");
+            Err(Error::new(ErrorKind::Io, PUT).with_detail(detail))
+        }
+    }
+}
+
+/// What is at `path`, unless there is nothing.
+pub(super) async fn find(
+    shared: &Shared,
+    operation: Operation,
+    path: &str,
+) -> Result<Option<Properties>> {
+    let found = shared.server.properties(operation, path, "0").await?;
+    Ok(found.into_iter().next())
+}
+
+/// PUT, with the collections that are missing.
+async fn send(shared: &Shared, target: &str, upload: &Upload) -> Result<()> {
+    for last in [false, true] {
+        let answer = shared
+            .server
+            .send(PUT, "PUT", target, &[], Content::Upload(upload))
+            .await?;
+        match answer.status() {
+            status if status.is_success() => {
+                rest(answer).await;
+                return Ok(());
+            }
+            // 409 by the standard; some say that something was not found.
+            StatusCode::CONFLICT | StatusCode::NOT_FOUND if !last => {
+                rest(answer).await;
+                make_collections(shared, target).await?;
+            }
+            status => {
+                let error = shared.server.failed(PUT, "PUT", answer).await;
+                // It is not the object that was not found.
+                return Err(if status == StatusCode::NOT_FOUND {
+                    error.with_kind(ErrorKind::Invalid)
+                } else {
+                    error
+                });
+            }
+        }
+    }
+    unreachable!("the last round returns")
+}
+
+/// Makes the collections that `target` is in, from the outermost on.
+async fn make_collections(shared: &Shared, target: &str) -> Result<()> {
+    let ends = target.match_indices('/').map(|(at, _)| at);
+    for end in ends.filter(|end| *end > 0) {
+        // With a slash at its end, as collections have: servers redirect otherwise.
+        let collection = &target[..=end];
+        let answer = shared
+            .server
+            .send(PUT, "MKCOL", collection, &[], Content::Nothing)
+            .await?;
+        match answer.status() {
+            status if status.is_success() => rest(answer).await,
+            // There already; what really is missing shows at the next PUT.
+            StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::CONFLICT
+            | StatusCode::MOVED_PERMANENTLY
+            | StatusCode::PERMANENT_REDIRECT
+            | StatusCode::FORBIDDEN => rest(answer).await,
+            _ => return Err(shared.server.failed(PUT, "MKCOL", answer).await),
+        }
+    }
+    Ok(())
+}
+
+/// Gives the uploaded file its final name.
+async fn publish(shared: &Shared, temp: &str, target: &str, upload: &Upload) -> Result<()> {
+    let headers = [
+        (
+            HeaderName::from_static("destination"),
+            shared.server.address(target),
+        ),
+        (HeaderName::from_static("overwrite"), "T".to_owned()),
+    ];
+    let answer = shared
+        .server
+        .send(PUT, "MOVE", temp, &headers, Content::Nothing)
+        .await;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            discard(shared, temp).await;
+            return Err(error);
+        }
+    };
+    let status = answer.status();
+    // 207: it could move a part of it, and a file has none.
+    if status.is_success() && status != StatusCode::MULTI_STATUS {
+        rest(answer).await;
+        return Ok(());
+    }
+    let error = shared.server.failed(PUT, "MOVE", answer).await;
+    discard(shared, temp).await;
+    if !matches!(
+        status,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+    ) {
+        return Err(match status {
+            StatusCode::NOT_FOUND => error.with_kind(ErrorKind::Io),
+            _ => error,
+        });
+    }
+    if !shared.without_move.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "the webdav server has no MOVE: readers may see files while they are being written"
+        );
+    }
+    send(shared, target, upload).await
+}
+
+/// Removes what was uploaded in vain; left behind it is only a file that is never listed.
+async fn discard(shared: &Shared, temp: &str) {
+    let answer = shared
+        .server
+        .send(PUT, "DELETE", temp, &[], Content::Nothing)
+        .await;
+    if let Ok(answer) = answer {
+        rest(answer).await;
+    }
+}
+
+/// A name beside `target` that nobody else uses.
+fn temp_name(target: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    let moment = crate::clock::unix_ms(std::time::SystemTime::now());
+    format!("{target}.{process}.{moment}{number:06}{TEMP_SUFFIX}")
+}
+
+pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, Error)>> {
+    let deletions = keys.into_iter().map(|key| async move {
+        match remove(shared, &key).await {
+            Ok(()) => None,
+            Err(error) => Some((key.clone(), error.with_backend(KIND).with_key(&key))),
+        }
+    });
+    let failures = stream::iter(deletions).buffer_unordered(WINDOW);
+    Ok(failures
+        .filter_map(|failure| async { failure })
+        .collect()
+        .await)
+}
+
+async fn remove(shared: &Shared, key: &Key) -> Result<()> {
+    let target = path::object(&shared.root, key.as_str(), Operation::Delete)?;
+    let answer = shared
+        .server
+        .send(Operation::Delete, "DELETE", &target, &[], Content::Nothing)
+        .await?;
+    match answer.status() {
+        StatusCode::NOT_FOUND | StatusCode::GONE => {}
+        status if status.is_success() && status != StatusCode::MULTI_STATUS => {}
+        // Below something that is missing, or is a file.
+        StatusCode::CONFLICT if find(shared, Operation::Delete, &target).await?.is_none() => {}
+        _ => {
+            return Err(shared
+                .server
+                .failed(Operation::Delete, "DELETE", answer)
+                .await);
+        }
+    }
+    rest(answer).await;
+    Ok(())
+}
