@@ -1,8 +1,9 @@
 //! From a configured replica to the object store that holds it: one arm per type.
 //!
 //! Invariant: a type is available here or refused by name before anything starts; every store
-//! leaves this module wrapped in the same layers, `Retry(Metered(store))`: what is counted are
-//! the tries. A folder of this machine is not tried again: what fails there fails again.
+//! leaves this module wrapped in the same layers, `Retry(Paced(Metered(store)))`: what is paced
+//! and counted are the tries. A folder of this machine is not tried again: what fails there fails
+//! again.
 
 #[cfg(feature = "abs")]
 mod abs;
@@ -11,20 +12,28 @@ mod file;
 mod gs;
 #[cfg(feature = "http")]
 pub(crate) mod http;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "oss")]
 mod oss;
 #[cfg(any(feature = "gs", feature = "abs"))]
 mod prefix;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "sftp")]
+mod sftp;
+#[cfg(feature = "webdav")]
+mod webdav;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(feature = "network")]
+use std::time::Duration;
 
 use litestream::{Layout, Ownership};
-use litestream_storage::{Clock, Meter, ObjectStore, SystemClock};
-#[cfg(feature = "http")]
-use litestream_storage::{Metered, RandomJitter, Retry, RetryPolicy};
+use litestream_storage::{Clock, Meter, Metered, ObjectStore, Pace, Paced, SystemClock};
+#[cfg(feature = "network")]
+use litestream_storage::{RandomJitter, Retry, RetryPolicy};
 
 use crate::config::{BuildError, Replica, Target};
 
@@ -63,15 +72,45 @@ fn metered<S: ObjectStore>(store: S) -> Metered<S> {
 /// Opens the store of a replica. Makes no request.
 pub(crate) fn open(replica: &Replica) -> Result<Backend, BuildError> {
     match &replica.target {
-        Target::File(target) => Ok(file::open(target)),
+        Target::File(target) => {
+            let backend = file::open(target);
+            Ok(Backend {
+                store: paced(backend.store, replica.pace),
+                ..backend
+            })
+        }
+        #[cfg(feature = "nats")]
+        Target::Nats(target) => {
+            let store = nats::open(target)?;
+            Ok(wrapped(store, Layout::Plain, retry_policy(), replica.pace))
+        }
         #[cfg(feature = "s3")]
-        Target::S3(target) => s3::open(target, &replica.network),
+        Target::S3(target) => s3::open(target, &replica.network, replica.pace),
         #[cfg(feature = "gs")]
-        Target::Gs(target) => gs::open(target, &replica.network),
+        Target::Gs(target) => gs::open(target, &replica.network, replica.pace),
         #[cfg(feature = "abs")]
-        Target::Abs(target) => abs::open(target, &replica.network),
+        Target::Abs(target) => abs::open(target, &replica.network, replica.pace),
         #[cfg(feature = "oss")]
-        Target::Oss(target) => oss::open(target, &replica.network),
+        Target::Oss(target) => oss::open(target, &replica.network, replica.pace),
+        #[cfg(feature = "sftp")]
+        Target::Sftp(target) => {
+            let store = sftp::open(target);
+            Ok(wrapped(store, Layout::Plain, retry_policy(), replica.pace))
+        }
+        #[cfg(feature = "webdav")]
+        Target::Webdav(target) => {
+            let store = webdav::open(target, &replica.network)?;
+            Ok(wrapped(store, Layout::Plain, retry_policy(), replica.pace))
+        }
+        #[cfg(not(all(
+            feature = "abs",
+            feature = "gs",
+            feature = "nats",
+            feature = "oss",
+            feature = "s3",
+            feature = "sftp",
+            feature = "webdav"
+        )))]
         other => Err(BuildError::NotAvailable(other.kind())),
     }
 }
@@ -80,11 +119,13 @@ pub(crate) fn open(replica: &Replica) -> Result<Backend, BuildError> {
 pub(crate) fn is_available(target: &Target) -> bool {
     match target {
         Target::File(_) => true,
+        Target::Nats(_) => cfg!(feature = "nats"),
         Target::S3(_) => cfg!(feature = "s3"),
         Target::Gs(_) => cfg!(feature = "gs"),
         Target::Abs(_) => cfg!(feature = "abs"),
         Target::Oss(_) => cfg!(feature = "oss"),
-        _ => false,
+        Target::Sftp(_) => cfg!(feature = "sftp"),
+        Target::Webdav(_) => cfg!(feature = "webdav"),
     }
 }
 
@@ -93,18 +134,40 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 /// How stores on the network are tried again: ten times in a row without progress, over a minute.
-#[cfg(feature = "http")]
+#[cfg(feature = "network")]
 fn retry_policy() -> RetryPolicy {
     RetryPolicy::default()
 }
 
 /// A store on the network in its layers.
-#[cfg(feature = "http")]
-fn wrapped(store: impl ObjectStore, layout: Layout, policy: RetryPolicy) -> Backend {
-    let metered = metered(store);
+#[cfg(feature = "network")]
+fn wrapped(
+    store: impl ObjectStore,
+    layout: Layout,
+    mut policy: RetryPolicy,
+    pace: Pace,
+) -> Backend {
+    // Waiting for its turn must not count as a stall: it takes a minute when sixty calls come at
+    // once and one a second may go.
+    if pace.requests.is_some() {
+        policy.stall = policy.stall.max(Duration::from_mins(5));
+    }
+    // Uploads that go on at the same time share what may be slow already.
+    if pace.upload.is_some() {
+        policy.min_rate /= 16;
+    }
+    let store = paced(Arc::new(metered(store)), pace);
     Backend {
-        store: Arc::new(Retry::new(metered, policy, clock(), Arc::new(RandomJitter))),
+        store: Arc::new(Retry::new(store, policy, clock(), Arc::new(RandomJitter))),
         layout,
         adopt: None,
     }
+}
+
+/// The store at the pace that is configured, if one is.
+fn paced(store: Arc<dyn ObjectStore>, pace: Pace) -> Arc<dyn ObjectStore> {
+    if pace == Pace::default() {
+        return store;
+    }
+    Arc::new(Paced::new(store, pace, &clock()))
 }

@@ -307,10 +307,6 @@ fn ltx_finds_a_configured_database_by_relative_path() {
         bench.configured(&["ltx"], &config, &["b.db"]),
         failed(&message)
     );
-    assert_eq!(
-        bench.run(&["ltx", "nats://h/b"]),
-        failed("replica type \"nats\" is not available in this build")
-    );
 }
 
 #[test]
@@ -449,10 +445,6 @@ fn restore_checks_its_arguments_and_its_output() {
             &["-o", "full.db", "file:///r"],
             "cannot restore, output path already exists and is not empty: full.db. Use -force to \
              overwrite",
-        ),
-        (
-            &["-o", "o", "nats://h/b"],
-            "replica type \"nats\" is not available in this build",
         ),
     ] {
         let words: Vec<&str> = ["restore"].iter().chain(words).copied().collect();

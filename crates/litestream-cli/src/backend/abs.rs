@@ -1,13 +1,17 @@
 //! A replica in a container of Azure Blob Storage.
 
 use litestream::Layout;
-use litestream_storage::{AbsCredentials, AbsIdentity, AbsSettings, AbsStore};
+use litestream_storage::{AbsCredentials, AbsIdentity, AbsSettings, AbsStore, Pace};
 
 use super::prefix::cleaned;
 use super::{Backend, clock, http, retry_policy, wrapped};
 use crate::config::{AbsTarget, BuildError, Network};
 
-pub(super) fn open(target: &AbsTarget, network: &Network) -> Result<Backend, BuildError> {
+pub(super) fn open(
+    target: &AbsTarget,
+    network: &Network,
+    pace: Pace,
+) -> Result<Backend, BuildError> {
     let settings = settings(target)?;
     let mut policy = retry_policy();
     policy.in_flight = (settings.block_size * (settings.concurrency + 1)) as u64;
@@ -16,7 +20,7 @@ pub(super) fn open(target: &AbsTarget, network: &Network) -> Result<Backend, Bui
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         BuildError::Store(format!("abs: {}", cause.unwrap_or(error.to_string())))
     })?;
-    Ok(wrapped(store, Layout::Plain, policy))
+    Ok(wrapped(store, Layout::Plain, policy, pace))
 }
 
 fn settings(target: &AbsTarget) -> Result<AbsSettings, BuildError> {

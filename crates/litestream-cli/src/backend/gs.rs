@@ -1,20 +1,24 @@
 //! A replica in a bucket of Google Cloud Storage.
 
 use litestream::Layout;
-use litestream_storage::{GsCredentials, GsSettings, GsStore};
+use litestream_storage::{GsCredentials, GsSettings, GsStore, Pace};
 
 use super::prefix::cleaned;
 use super::{Backend, clock, http, retry_policy, wrapped};
 use crate::config::{BuildError, GsTarget, Network};
 
-pub(super) fn open(target: &GsTarget, network: &Network) -> Result<Backend, BuildError> {
+pub(super) fn open(
+    target: &GsTarget,
+    network: &Network,
+    pace: Pace,
+) -> Result<Backend, BuildError> {
     let settings = settings(target);
     let mut policy = retry_policy();
     policy.in_flight = settings.part_size as u64;
     let client = http::client(network, false, false)?;
     let store = GsStore::new(settings, client, clock())
         .map_err(|error| BuildError::Store(format!("gs: {error}")))?;
-    Ok(wrapped(store, Layout::Plain, policy))
+    Ok(wrapped(store, Layout::Plain, policy, pace))
 }
 
 fn settings(target: &GsTarget) -> GsSettings {

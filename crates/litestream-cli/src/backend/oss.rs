@@ -1,12 +1,16 @@
 //! A replica in a bucket of Alibaba Cloud OSS.
 
 use litestream::Layout;
-use litestream_storage::{OssSettings, OssStore};
+use litestream_storage::{OssSettings, OssStore, Pace};
 
 use super::{Backend, clock, http, retry_policy, wrapped};
 use crate::config::{BuildError, Network, OssTarget};
 
-pub(super) fn open(target: &OssTarget, network: &Network) -> Result<Backend, BuildError> {
+pub(super) fn open(
+    target: &OssTarget,
+    network: &Network,
+    pace: Pace,
+) -> Result<Backend, BuildError> {
     let settings = settings(target)?;
     let mut policy = retry_policy();
     policy.in_flight = settings
@@ -17,7 +21,7 @@ pub(super) fn open(target: &OssTarget, network: &Network) -> Result<Backend, Bui
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         BuildError::Store(format!("oss: {}", cause.unwrap_or(error.to_string())))
     })?;
-    Ok(wrapped(store, Layout::Hex, policy))
+    Ok(wrapped(store, Layout::Hex, policy, pace))
 }
 
 fn settings(target: &OssTarget) -> Result<OssSettings, BuildError> {

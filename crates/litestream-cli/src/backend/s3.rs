@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use litestream::Layout;
 use litestream_storage::{
-    RandomJitter, S3Credentials, S3CustomerKey, S3Encryption, S3Settings, S3SettingsError, S3Store,
+    Pace, RandomJitter, S3Credentials, S3CustomerKey, S3Encryption, S3Settings, S3SettingsError,
+    S3Store,
 };
 
 use super::{Backend, clock, http, retry_policy, wrapped};
@@ -14,7 +15,11 @@ use crate::config::{BuildError, Network, S3Target};
 /// need credentials and region only once.
 static BUCKETS: Mutex<Vec<(Network, bool, S3Store)>> = Mutex::new(Vec::new());
 
-pub(super) fn open(target: &S3Target, network: &Network) -> Result<Backend, BuildError> {
+pub(super) fn open(
+    target: &S3Target,
+    network: &Network,
+    pace: Pace,
+) -> Result<Backend, BuildError> {
     let settings = settings(target).map_err(|error| BuildError::Store(error.to_string()))?;
     let in_flight = settings
         .part_size
@@ -22,7 +27,7 @@ pub(super) fn open(target: &S3Target, network: &Network) -> Result<Backend, Buil
     let store = bucket(settings, network, target.skip_verify)?;
     let mut policy = retry_policy();
     policy.in_flight = in_flight;
-    Ok(wrapped(store, Layout::Hex, policy))
+    Ok(wrapped(store, Layout::Hex, policy, pace))
 }
 
 fn bucket(

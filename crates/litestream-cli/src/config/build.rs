@@ -1,7 +1,11 @@
 //! From the settings of a replica to a [`Replica`]: the rules of each type.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use litestream_storage::{Pace, Rate};
+
+use super::decode::Bytes;
 use super::raw::RawReplica;
 use super::settings::ReplicaSettings;
 use super::target::{
@@ -90,6 +94,23 @@ pub enum BuildError {
     /// One half of a client certificate.
     #[error("client-cert and client-key must both be specified for mutual TLS authentication")]
     HalfCertificate,
+    /// A burst without a rate.
+    #[error("max-request-burst needs max-requests-per-second")]
+    BurstAlone,
+    /// A rate of zero or less.
+    #[error("{0} must be positive")]
+    NotPositive(&'static str),
+    /// So slow that calls would be taken for stalled.
+    #[error("{0} must be at least 64KiB (per second)")]
+    Bandwidth(&'static str),
+    /// An address or login that makes no sense.
+    #[error("invalid {kind} replica: {cause}")]
+    Invalid {
+        /// The type word.
+        kind: &'static str,
+        /// Why.
+        cause: String,
+    },
     /// A NATS object store has no folders for several databases.
     #[error("nats replica cannot be used with 'dir': its databases would overwrite each other")]
     NatsDirectory,
@@ -200,6 +221,7 @@ pub(super) fn build(env: &Env, raw: &RawReplica) -> Result<Replica, BuildError> 
         max_sync_ltx_files: batch,
         auto_recover: settings.auto_recover.unwrap_or(false),
         network: Network::of(env),
+        pace: pace(settings)?,
         target,
     })
 }
@@ -354,6 +376,12 @@ impl Source<'_> {
             path,
             key_path: settings.key_path.clone(),
             host_key: settings.host_key.clone(),
+            agent: self
+                .env
+                .var("SSH_AUTH_SOCK")
+                .filter(|socket| !socket.is_empty())
+                .map(str::to_owned),
+            known_hosts: known_hosts(self.env),
             concurrent_writes: settings.concurrent_writes.unwrap_or(true),
         })
     }
@@ -479,6 +507,46 @@ impl Source<'_> {
                 .unwrap_or(defaults::OSS_CONCURRENCY),
         })
     }
+}
+
+/// Where the programs of OpenSSH look for the keys of hosts.
+fn known_hosts(env: &Env) -> Vec<PathBuf> {
+    let own = env
+        .home()
+        .map(|home| Path::new(home).join(".ssh/known_hosts"));
+    own.into_iter()
+        .chain([PathBuf::from("/etc/ssh/ssh_known_hosts")])
+        .collect()
+}
+
+/// How fast a replica may be used.
+fn pace(settings: &ReplicaSettings) -> Result<Pace, BuildError> {
+    let requests = match (settings.max_requests_per_second, settings.max_request_burst) {
+        (None, None) => None,
+        (None, Some(_)) => return Err(BuildError::BurstAlone),
+        (Some(rate), burst) => {
+            let burst = burst.unwrap_or(rate);
+            let positive = |key, value: i64| {
+                let value = u64::try_from(value).ok().and_then(NonZeroU64::new);
+                value.ok_or(BuildError::NotPositive(key))
+            };
+            let per_second = positive("max-requests-per-second", rate)?;
+            let burst = positive("max-request-burst", burst)?;
+            Rate::new(per_second.get() as f64, burst)
+        }
+    };
+    let bandwidth = |key, size: Option<Bytes>| match size {
+        None => Ok(None),
+        Some(size) => match NonZeroU64::new(size.0) {
+            Some(rate) if rate.get() >= defaults::LEAST_BANDWIDTH => Ok(Some(Rate::bytes(rate))),
+            _ => Err(BuildError::Bandwidth(key)),
+        },
+    };
+    Ok(Pace {
+        requests,
+        upload: bandwidth("max-upload-bandwidth", settings.max_upload_bandwidth)?,
+        download: bandwidth("max-download-bandwidth", settings.max_download_bandwidth)?,
+    })
 }
 
 /// The folder that a file URL names: decoded, encoded again, fragment kept, query dropped.

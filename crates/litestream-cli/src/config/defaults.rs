@@ -66,3 +66,7 @@ pub const NATS_MAX_RECONNECTS: i64 = -1;
 pub const NATS_RECONNECT_WAIT: Duration = Duration::from_secs(2);
 /// NATS: limit of an operation.
 pub const NATS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes per second that a replica may be limited to at least. Below, uploads that go on at the
+/// same time would be so slow that they count as stalled.
+pub(super) const LEAST_BANDWIDTH: u64 = 64 * 1024;

@@ -26,6 +26,14 @@ section! {
         /// Reset local state when a local file is missing or damaged. Default false. True costs a
         /// new snapshot where false stops with an error.
         auto_recover: Option<bool> = "auto-recover",
+        /// Requests per second to the replica. Default: no limit. Slower uploads lag behind.
+        max_requests_per_second: Option<i64> = "max-requests-per-second",
+        /// Requests that may be made at once after a pause. Default: those of one second.
+        max_request_burst: Option<i64> = "max-request-burst",
+        /// Bytes per second to the replica. Default: no limit. Slower uploads lag behind.
+        max_upload_bandwidth: Option<Bytes> = "max-upload-bandwidth",
+        /// Bytes per second from the replica. Default: no limit. Slower restores take longer.
+        max_download_bandwidth: Option<Bytes> = "max-download-bandwidth",
         /// S3, OSS: access key.
         access_key_id: Option<String> = "access-key-id",
         /// S3, OSS: secret of the access key.
@@ -165,6 +173,7 @@ impl ReplicaSettings {
     /// `WebDAV` keys are not inherited.
     pub fn inherit(&mut self, shared: &Self) {
         fill!(self, shared: sync_interval validation_interval max_sync_ltx_files auto_recover
+            max_requests_per_second max_request_burst max_upload_bandwidth max_download_bandwidth
             access_key_id secret_access_key region bucket endpoint force_path_style sign_payload
             require_content_md5 sign_accept_encoding storage_class sse_customer_algorithm
             sse_customer_key sse_customer_key_path sse_kms_key_id account_name account_key

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use litestream_storage::Pace;
+
 use super::network::Network;
 use super::s3_target::S3Target;
 use crate::env::Env;
 
 /// One replica of a database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Replica {
     /// A name for people, if one was given.
     pub name: Option<String>,
@@ -20,6 +22,8 @@ pub struct Replica {
     pub auto_recover: bool,
     /// How stores on the network are reached.
     pub network: Network,
+    /// How fast it may be used.
+    pub pace: Pace,
     /// Where it is.
     pub target: Target,
 }
@@ -168,6 +172,10 @@ pub struct SftpTarget {
     pub key_path: Option<String>,
     /// Expected host key, as a line of `authorized_keys`.
     pub host_key: Option<String>,
+    /// Socket of the SSH agent, for logins with neither password nor key file.
+    pub agent: Option<String>,
+    /// Files with the keys of known hosts, asked without an expected key.
+    pub known_hosts: Vec<PathBuf>,
     /// Several writes in flight.
     pub concurrent_writes: bool,
 }

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod clouds;
+mod pace;
 mod targets;
 
 use super::*;

@@ -7,9 +7,15 @@ mod abs;
 mod cross;
 #[cfg(feature = "gs")]
 mod gs;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "oss")]
 mod oss;
 #[path = "../shared/place.rs"]
 mod place;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "sftp")]
+mod sftp;
+#[cfg(feature = "webdav")]
+mod webdav;
