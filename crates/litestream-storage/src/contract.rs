@@ -30,6 +30,10 @@ use crate::{
 
 /// What a backend can do; the cases for the rest check that it says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent abilities, not the states of one machine"
+)]
 pub struct Abilities {
     /// Conditions of put. Without: [`ErrorKind::Unsupported`].
     pub conditional_put: bool,

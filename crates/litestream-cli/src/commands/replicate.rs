@@ -206,11 +206,11 @@ fn run(context: &mut Context<'_>, parsed: &Parsed) -> Result<(), Error> {
     crate::engine::check_features(&config)?;
     let heartbeat = crate::engine::heartbeat(&config, &env)?;
     Ok(execute(&ReplicateOptions {
-        heartbeat,
         config,
         replicas,
         mode,
         env,
+        heartbeat,
     })?)
 }
 

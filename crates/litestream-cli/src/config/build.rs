@@ -1,7 +1,7 @@
 //! From the settings of a replica to a [`Replica`]: the rules of each type.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use litestream_storage::{Pace, Rate};
 

@@ -84,11 +84,10 @@ fn expected(condition: &Condition, before: Option<&Found>) -> Result<u64> {
     let sequence = before.map_or(0, |before| before.sequence);
     let object = before.filter(|before| before.info.is_object());
     match condition {
-        Condition::None => Ok(sequence),
         Condition::IfAbsent if object.is_some() => {
             Err(Error::new(ErrorKind::AlreadyExists, Operation::Put))
         }
-        Condition::IfAbsent => Ok(sequence),
+        Condition::None | Condition::IfAbsent => Ok(sequence),
         Condition::IfMatch(etag) => match object {
             Some(found) if found.info.nuid == *etag => Ok(sequence),
             other => Err(other_version(Operation::Put, etag, other)),
@@ -217,7 +216,7 @@ pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, 
     let deletions = keys.into_iter().map(|key| async move {
         let name = shared.name(key.as_str());
         match mark(bucket, &name, None).await {
-            Ok(_) => None,
+            Ok(()) => None,
             Err(error) if error.is_not_found() => None,
             Err(error) => Some((key.clone(), error.with_backend(KIND).with_key(&key))),
         }

@@ -26,6 +26,10 @@ const REQUEST_LIMIT: u64 = 60;
 
 /// What the server can do beyond the protocol.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent extensions, not the states of one machine"
+)]
 pub(super) struct Extensions {
     pub(super) fsync: bool,
     pub(super) posix_rename: bool,

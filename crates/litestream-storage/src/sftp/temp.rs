@@ -97,7 +97,7 @@ impl Temp {
     pub(super) async fn finish(&mut self, seconds: u32, size: u64) -> Result<FileAttributes> {
         let handle = std::mem::take(&mut self.handle);
         let sftp = &self.lease.sftp;
-        let times = FileAttributes {
+        let attributes = FileAttributes {
             atime: Some(seconds),
             mtime: Some(seconds),
             ..FileAttributes::empty()
@@ -110,7 +110,7 @@ impl Temp {
             }
         };
         let (time, look, close) = (
-            sftp.fsetstat(handle.as_str(), times),
+            sftp.fsetstat(handle.as_str(), attributes),
             sftp.fstat(handle.as_str()),
             sftp.close(handle.as_str()),
         );

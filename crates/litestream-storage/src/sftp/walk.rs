@@ -59,12 +59,11 @@ struct Entry {
 
 impl Walk<'_> {
     async fn next(&mut self) -> Result<Option<ObjectMeta>> {
-        let mut pending = match self.pending.take() {
-            Some(pending) => pending,
-            None => {
-                let (path, key) = path::directory(&self.shared.root, &self.wanted.prefix, LIST)?;
-                self.read(&path, &key).await?
-            }
+        let mut pending = if let Some(pending) = self.pending.take() {
+            pending
+        } else {
+            let (path, key) = path::directory(&self.shared.root, &self.wanted.prefix, LIST)?;
+            self.read(&path, &key).await?
         };
         let mut found = None;
         while found.is_none()

@@ -178,19 +178,19 @@ impl Parser {
             (Some(Element::Collection), Some(Element::ResourceType)) => self.prop.collection = true,
             (Some(Element::Length), Some(Element::Prop)) => self.prop.size = text.parse().ok(),
             (Some(Element::Modified), Some(Element::Prop)) => self.prop.modified = date(text),
-            (Some(Element::Propstat), Some(Element::Response)) => {
-                // Properties that are not there come with another status.
-                if self.prop_status.is_none_or(|status| status == 200) {
-                    let Properties {
-                        collection,
-                        size,
-                        modified,
-                        ..
-                    } = std::mem::take(&mut self.prop);
-                    self.response.collection |= collection;
-                    self.response.size = size.or(self.response.size);
-                    self.response.modified = modified.or(self.response.modified);
-                }
+            // Properties that are not there come with another status.
+            (Some(Element::Propstat), Some(Element::Response))
+                if self.prop_status.is_none_or(|status| status == 200) =>
+            {
+                let Properties {
+                    collection,
+                    size,
+                    modified,
+                    ..
+                } = std::mem::take(&mut self.prop);
+                self.response.collection |= collection;
+                self.response.size = size.or(self.response.size);
+                self.response.modified = modified.or(self.response.modified);
             }
             (Some(Element::Response), Some(Element::Multistatus)) => {
                 let gone = self.status.is_some_and(|status| status >= 400);
@@ -241,15 +241,12 @@ fn decode(text: &str) -> Option<String> {
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match escaped {
-            Some(escaped) => {
-                decoded.push(escaped);
-                at += 3;
-            }
-            None => {
-                decoded.push(byte);
-                at += 1;
-            }
+        if let Some(escaped) = escaped {
+            decoded.push(escaped);
+            at += 3;
+        } else {
+            decoded.push(byte);
+            at += 1;
         }
     }
     String::from_utf8(decoded).ok()

@@ -278,13 +278,12 @@ fn kind_of(status: StatusCode, headers: &HeaderMap) -> ErrorKind {
 
 fn pause(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let pause = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let now = crate::clock::unix_ms(std::time::SystemTime::now());
-            let until = multistatus::date(text)?.checked_sub(now)?;
-            Duration::from_millis(u64::try_from(until).ok()?)
-        }
+    let pause = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let now = crate::clock::unix_ms(std::time::SystemTime::now());
+        let until = multistatus::date(text)?.checked_sub(now)?;
+        Duration::from_millis(u64::try_from(until).ok()?)
     };
     Some(pause.min(MOST_PAUSE))
 }

@@ -15,6 +15,9 @@ use http_body_util::StreamBody;
 
 use crate::{Body, BoxError, CHUNK_SIZE, Error, Operation, Result, blocking, body};
 
+/// What an HTTP body is made of.
+type Frames = BoxStream<'static, Result<Frame<Bytes>, BoxError>>;
+
 /// Bytes of a body without a length that are kept in memory.
 const IN_MEMORY: usize = 4 << 20;
 
@@ -46,9 +49,7 @@ impl Upload {
     }
 
     /// The content, from the beginning.
-    pub(super) fn body(
-        &self,
-    ) -> Result<StreamBody<BoxStream<'static, Result<Frame<Bytes>, BoxError>>>> {
+    pub(super) fn body(&self) -> Result<StreamBody<Frames>> {
         let content = match self {
             Self::Memory(bytes) => Body::Bytes(bytes.clone()).into_stream(),
             Self::Local(path, size) => {

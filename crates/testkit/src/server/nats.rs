@@ -35,7 +35,7 @@ impl Nats {
         let program = installed_or_skip("nats")?.join("nats-server");
         let started = Server::start("nats-server", |port, folder| {
             let config = folder.join("config");
-            let store = folder.join("jetstream");
+            let store = folder.join("jetstream").display().to_string();
             fs::write(
                 &config,
                 format!(

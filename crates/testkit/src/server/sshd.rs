@@ -70,6 +70,9 @@ impl Sshd {
     }
 
     /// The host key as a line of `authorized_keys`.
+    ///
+    /// # Panics
+    /// When it is gone: it was made at the start.
     pub fn host_key(&self) -> String {
         let line = fs::read_to_string(self.server.folder().join("host.pub"));
         line.expect("made at the start").trim().to_owned()

@@ -38,6 +38,7 @@ impl Wsgidav {
                     format!("{{\"*\": {{{FILES_USER:?}: {{\"password\": {FILES_PASSWORD:?}}}}}}}")
                 }
             };
+            let data = data.display().to_string();
             let config = folder.join("config.json");
             fs::write(
                 &config,
