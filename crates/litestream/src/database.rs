@@ -8,6 +8,7 @@ mod cycle;
 mod doze;
 mod driver;
 mod learn;
+mod leases;
 mod life;
 mod lookout;
 mod maintain;

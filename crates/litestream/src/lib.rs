@@ -20,6 +20,7 @@ mod files;
 mod follow;
 mod gate;
 mod heartbeat;
+mod lease;
 mod local;
 mod metrics;
 mod page_sums;
@@ -41,6 +42,7 @@ pub use follow::{
     FollowStep,
 };
 pub use heartbeat::{Heartbeat, HeartbeatSettings};
+pub use lease::{Lease, LeaseSettings, LeaseState};
 pub use local::default_meta_path;
 pub use metrics::{CheckpointCounts, MetricsSnapshot};
 pub use replica::{Behind, Layout, RemoteFile, RemoteIndex, Replica};

@@ -24,6 +24,7 @@ pub(crate) use self::upload::Need;
 use crate::database::Uploads;
 use crate::error::{Error, Result};
 use crate::files::Ownership;
+use crate::lease::{Lease, LeaseSettings};
 use crate::settings::ReplicaSettings;
 
 /// Since when, and why, a replica cannot be brought up to date with level-0 files.
@@ -44,6 +45,7 @@ type Adopt = dyn Fn(&Ownership) + Send + Sync;
 pub struct Replica {
     store: Arc<dyn ObjectStore>,
     adopt: Option<Box<Adopt>>,
+    lease: Option<Lease>,
     layout: Layout,
     settings: ReplicaSettings,
     index: Known,
@@ -68,6 +70,7 @@ impl Replica {
         Self {
             store,
             adopt: None,
+            lease: None,
             layout,
             settings,
             index: Known::new(),
@@ -87,6 +90,25 @@ impl Replica {
     pub fn adopting(mut self, adopt: impl Fn(&Ownership) + Send + Sync + 'static) -> Self {
         self.adopt = Some(Box::new(adopt));
         self
+    }
+
+    /// Writes only while it holds the lease of what `store` holds, taken when the database is
+    /// started and given back when it is stopped.
+    #[must_use]
+    pub fn leased(
+        mut self,
+        settings: LeaseSettings,
+        clock: Arc<dyn litestream_storage::Clock>,
+    ) -> Self {
+        let lease = Lease::new(Arc::clone(&self.store), settings, clock);
+        self.store = Arc::new(lease.fence(Arc::clone(&self.store)));
+        self.lease = Some(lease);
+        self
+    }
+
+    /// The lease, if it writes under one.
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
     }
 
     pub(crate) fn adopt(&self, ownership: &Ownership) {

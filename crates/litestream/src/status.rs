@@ -14,6 +14,7 @@ use ltx::{Timestamp, Txid};
 
 pub(crate) use self::assess::{Facts, Trouble, assess};
 pub(crate) use self::timeline::Timeline;
+use crate::lease::LeaseState;
 
 /// What a replica, or a database as its worst replica, is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +97,8 @@ pub struct ReplicaStatus {
     pub lag: Lag,
     /// When it last had everything there was.
     pub last_success: Option<Timestamp>,
+    /// The lease that it writes under, if it does.
+    pub lease: Option<LeaseState>,
     /// The error that compaction, snapshots or retention end with, if they do.
     pub maintenance_error: Option<String>,
 }

@@ -127,6 +127,7 @@ impl Inner {
             replica.reset();
         }
         *self.progress() = super::Progress::default();
+        self.start_leases();
         *self.accepts() = true;
         if background {
             let mut tasks = lock(&life.tasks);
@@ -174,6 +175,7 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::Cancelled && self.is_replicated() => Ok(()),
             last => last,
         };
+        self.release_leases().await;
         let inner = Arc::clone(&self);
         let closed = self.shared.pool.run(move || {
             *inner.accepts() = false;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Database, Inner};
 use crate::error::{Error, ErrorKind};
+use crate::lease::Lease;
 use crate::replica::Replica;
 use crate::status::{DatabaseStatus, Facts, Lag, ReplicaStatus, State, Timeline, Trouble, assess};
 
@@ -238,7 +239,8 @@ impl Inner {
             lag,
             pace,
             capture: progress.errors.as_ref().map(|errors| errors.trouble(now)),
-            upload: uploads.errors.as_ref().map(|errors| errors.trouble(now)),
+            upload: Self::lease_trouble(replica)
+                .or_else(|| uploads.errors.as_ref().map(|errors| errors.trouble(now))),
             capturing,
         }
     }
@@ -260,6 +262,7 @@ impl Inner {
             } else {
                 uploads.last_success
             },
+            lease: replica.lease().map(Lease::state),
             maintenance_error: uploads
                 .maintenance
                 .as_ref()

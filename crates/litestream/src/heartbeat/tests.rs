@@ -45,6 +45,7 @@ fn healthy() -> DatabaseStatus {
             acknowledged: Some(Txid::FIRST),
             lag: Lag::default(),
             last_success: None,
+            lease: None,
             maintenance_error: None,
         }],
     }
