@@ -15,6 +15,7 @@ mod capture;
 mod clock;
 mod compact;
 mod database;
+mod doctor;
 mod error;
 mod files;
 mod follow;
@@ -35,6 +36,7 @@ mod watcher;
 pub use capture::{BaseImage, CheckpointMode, CheckpointResult, CommitBatch, Pages, Sink};
 pub use clock::{Clock, SystemClock};
 pub use database::{Database, Synced};
+pub use doctor::{Diagnosis, Doctor, Finding, Probe, Verdict};
 pub use error::{Error, ErrorKind, Result};
 pub use files::{AllSteps, FileStep, FileSteps, Ownership};
 pub use follow::{
