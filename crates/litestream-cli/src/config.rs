@@ -35,10 +35,10 @@ pub(crate) use raw::RawLogging;
 pub use raw::RawReplica;
 pub use resolve::{of_database, of_registered, parse};
 pub use s3_target::S3Target;
-pub use settings::{AgeSection, ReplicaSettings};
+pub use settings::{AgeSection, LeaseSection, ReplicaSettings};
 pub use target::{
-    AbsTarget, AzureIdentities, FileTarget, GsTarget, NatsTarget, OssTarget, Replica, SftpTarget,
-    Target, WebdavTarget,
+    AbsTarget, AzureIdentities, FileTarget, GsTarget, LeaseConfig, NatsTarget, OssTarget, Replica,
+    SftpTarget, Target, WebdavTarget,
 };
 pub use unknown::Warning;
 pub use yaml::SyntaxError;

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use litestream::{DatabaseSettings, HeartbeatSettings, ReplicaSettings, RetentionSettings, Source};
+use litestream::{
+    DatabaseSettings, HeartbeatSettings, LeaseSettings, ReplicaSettings, RetentionSettings, Source,
+};
+use litestream_storage::SystemClock;
 use tokio::runtime::Runtime;
 
 use crate::backend;
@@ -82,6 +85,7 @@ pub(crate) fn heartbeat(_: &Config, _: &Env) -> Result<Option<HeartbeatSettings>
 /// A replica to write to.
 pub(crate) fn replica(replica: &Replica) -> Result<Arc<litestream::Replica>, BuildError> {
     let backend = backend::open(replica)?;
+    let lease = replica.lease.clone();
     let settings = ReplicaSettings {
         sync_interval: replica.sync_interval,
         max_sync_ltx_files: replica.max_sync_ltx_files.unwrap_or(0),
@@ -90,7 +94,24 @@ pub(crate) fn replica(replica: &Replica) -> Result<Arc<litestream::Replica>, Bui
     if let Some(adopt) = backend.adopt {
         replica = replica.adopting(adopt);
     }
+    if let Some(lease) = lease {
+        let settings = LeaseSettings {
+            ttl: lease.ttl,
+            owner: lease.owner.unwrap_or_else(owner),
+        };
+        replica = replica.leased(settings, Arc::new(SystemClock::new()));
+    }
     Ok(Arc::new(replica))
+}
+
+/// Who we are, in the form of the reference: `HOSTNAME:PID`.
+fn owner() -> String {
+    let pid = std::process::id();
+    let uname = rustix::system::uname();
+    match uname.nodename().to_string_lossy() {
+        name if name.is_empty() => format!("pid-{pid}"),
+        name => format!("{name}:{pid}"),
+    }
 }
 
 /// A replica to restore from.

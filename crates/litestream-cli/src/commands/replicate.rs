@@ -113,6 +113,9 @@ pub enum ReplicateError {
     /// Threads, timers or signals are not to be had.
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
+    /// A replica's store cannot hold a lease.
+    #[error("{0}; remove lease.enabled of this replica, or use a store that has them")]
+    Lease(litestream::Error),
     /// A database cannot be managed.
     #[error("cannot open store: {0}")]
     Store(litestream::Error),

@@ -9,8 +9,8 @@ use super::decode::Bytes;
 use super::raw::RawReplica;
 use super::settings::ReplicaSettings;
 use super::target::{
-    AbsTarget, AzureIdentities, FileTarget, GsTarget, NatsTarget, OssTarget, Replica, SftpTarget,
-    Target, WebdavTarget,
+    AbsTarget, AzureIdentities, FileTarget, GsTarget, LeaseConfig, NatsTarget, OssTarget, Replica,
+    SftpTarget, Target, WebdavTarget,
 };
 use super::{DatabaseConfig, Location, Network, defaults, s3_target};
 use crate::duration::Span;
@@ -222,6 +222,10 @@ pub(super) fn build(env: &Env, raw: &RawReplica) -> Result<Replica, BuildError> 
         auto_recover: settings.auto_recover.unwrap_or(false),
         network: Network::of(env),
         pace: pace(settings)?,
+        lease: (settings.lease.enabled == Some(true)).then(|| LeaseConfig {
+            ttl: span(settings.lease.ttl, defaults::LEASE_TTL),
+            owner: settings.lease.owner.clone(),
+        }),
         target,
     })
 }

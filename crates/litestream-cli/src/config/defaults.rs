@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use litestream::LeaseSettings;
+
 /// Control socket.
 pub const SOCKET_PATH: &str = "/var/run/litestream.sock";
 /// Mode of the control socket's file.
@@ -44,6 +46,10 @@ pub const MAX_SYNC_WAL_BYTES: u64 = 64 << 20;
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Files per upload batch.
 pub const MAX_SYNC_LTX_FILES: usize = 256;
+/// Life of a lease.
+pub const LEASE_TTL: Duration = LeaseSettings::TTL;
+/// Shortest life of a lease.
+pub const MIN_LEASE_TTL: Duration = LeaseSettings::MIN_TTL;
 /// Compaction levels that can be configured.
 pub const MAX_LEVELS: usize = 8;
 /// S3: parts uploaded at a time.

@@ -14,6 +14,19 @@ section! {
 }
 
 section! {
+    /// `lease`: of several processes on one replica, one writes.
+    pub struct LeaseSection("main.LeaseConfig", "[]main.LeaseConfig") {
+        /// Whether a lease is needed to write. Default false.
+        enabled: Option<bool> = "enabled",
+        /// How long it lasts without renewal. Default 30 s, at least 6 s. A crashed holder is
+        /// replaced after this time and a sixth of it. Costs three requests in this time.
+        ttl: Option<Span> = "ttl",
+        /// Who holds it, for people. Default `HOSTNAME:PID`.
+        owner: Option<String> = "owner",
+    }
+}
+
+section! {
     /// The keys shared by replicas and the top level. Empty texts count as absent.
     pub struct ReplicaSettings("main.ReplicaSettings", "[]main.ReplicaSettings") {
         /// Time between uploads. Default 1 s. Commits of this window are lost with the disk;
@@ -118,6 +131,8 @@ section! {
         reconnect_wait: Option<Span> = "reconnect-wait",
         /// NATS: limit of an operation. Default 10 s.
         timeout: Option<Span> = "timeout",
+        /// The right to write.
+        lease: LeaseSection = "lease",
         /// Encryption of v0.3.x: refused when not empty.
         age: AgeSection = "age",
     }
@@ -162,6 +177,7 @@ impl ReplicaSettings {
             &mut self.token,
             &mut self.client_cert,
             &mut self.client_key,
+            &mut self.lease.owner,
         ] {
             if text.as_deref() == Some("") {
                 *text = None;
@@ -179,6 +195,8 @@ impl ReplicaSettings {
             sse_customer_key sse_customer_key_path sse_kms_key_id account_name account_key
             sas_token host user password key_path concurrent_writes jwt seed creds nkey username
             token tls client_cert client_key max_reconnects reconnect_wait timeout);
+        let (own, given) = (&mut self.lease, &shared.lease);
+        fill!(own, given: enabled ttl owner);
         if shared.skip_verify == Some(true) {
             self.skip_verify = Some(true);
         }

@@ -24,8 +24,19 @@ pub struct Replica {
     pub network: Network,
     /// How fast it may be used.
     pub pace: Pace,
+    /// The right to write; `None`: none is needed.
+    pub lease: Option<LeaseConfig>,
     /// Where it is.
     pub target: Target,
+}
+
+/// How the right to write to a replica is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseConfig {
+    /// How long it lasts without renewal.
+    pub ttl: Duration,
+    /// Who holds it, if that was given.
+    pub owner: Option<String>,
 }
 
 /// A place for replicas.

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod clouds;
+mod leases;
 mod pace;
 mod targets;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::ConfigError;
-use super::defaults::MIN_HEARTBEAT_INTERVAL;
+use super::defaults::{MIN_HEARTBEAT_INTERVAL, MIN_LEASE_TTL};
 use super::raw::{RawConfig, RawDatabase, RawReplica, RawSnapshot};
 use crate::duration::Span;
 
@@ -151,7 +151,15 @@ fn validate_replica(replica: &RawReplica, field: impl Fn() -> String) -> Result<
         replica.settings.sync_interval,
         || format!("{}.sync-interval", field()),
         "sync interval must be greater than 0",
-    )
+    )?;
+    match replica.settings.lease.ttl {
+        Some(ttl) if ttl < Span::from_std(MIN_LEASE_TTL) => Err(ConfigError::Value {
+            field: format!("{}.lease.ttl", field()),
+            message: "lease ttl must be at least 6s",
+            value: ttl.to_string(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn positive(

@@ -1,7 +1,9 @@
 //! The metric families of the engine. Names, labels and meaning of the first table are those of
 //! the reference; the second table is ours.
 
-use litestream::{CheckpointCounts, DatabaseStatus, MetricsSnapshot, ReplicaStatus, State, Store};
+use litestream::{
+    CheckpointCounts, DatabaseStatus, LeaseState, MetricsSnapshot, ReplicaStatus, State, Store,
+};
 
 use super::exposition::{Exposition, Kind};
 use super::{operations, process};
@@ -90,7 +92,7 @@ const OF_CHECKPOINTS: [(&str, &str, Counted); 3] = [
 ];
 
 /// One series per replica.
-const OF_REPLICA: [(&str, &str, Measured); 6] = [
+const OF_REPLICA: [(&str, &str, Measured); 8] = [
     (
         "litestream_replica_txid",
         "Newest transaction that can be restored from the replica",
@@ -126,6 +128,19 @@ const OF_REPLICA: [(&str, &str, Measured); 6] = [
         "litestream_replica_last_success_timestamp_seconds",
         "When the replica last had everything, in seconds since the Unix epoch",
         |replica| Some(replica.last_success?.as_millis() as f64 / 1000.0),
+    ),
+    (
+        "litestream_lease_held",
+        "1 while the lease of the replica is held, else 0; only with a lease",
+        |replica| Some(f64::from(u8::from(replica.lease.as_ref()?.is_held()))),
+    ),
+    (
+        "litestream_lease_generation",
+        "Generation of the lease, while it is held",
+        |replica| match replica.lease.as_ref()? {
+            LeaseState::Held { generation, .. } => Some(*generation as f64),
+            _ => None,
+        },
     ),
 ];
 

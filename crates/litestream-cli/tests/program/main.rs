@@ -2,6 +2,7 @@
 
 mod following;
 mod idle;
+mod leases;
 mod life;
 mod lines;
 mod modes;

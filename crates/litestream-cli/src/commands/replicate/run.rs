@@ -11,7 +11,7 @@ use super::child::Child;
 use super::descriptors::Descriptors;
 use super::signals::Signals;
 use super::{Mode, ReplicateError, ReplicateOptions};
-use crate::config::{Config, DatabaseConfig, Replica, Target};
+use crate::config::{BuildError, Config, DatabaseConfig, Replica, Target};
 use crate::control::server;
 use crate::duration::Span;
 use crate::engine;
@@ -40,7 +40,9 @@ async fn run(options: &ReplicateOptions) -> Result<(), ReplicateError> {
         ..StoreSettings::default()
     })
     .map_err(ReplicateError::Store)?;
-    for (db, replicas) in options.config.dbs.iter().zip(&options.replicas) {
+    let opened = open_replicas(options)?;
+    check_leases(&opened).await?;
+    for (db, replicas) in options.config.dbs.iter().zip(opened) {
         add(&options.config, &store, db, replicas)?;
     }
     // Not sooner: who can connect can ask for every configured database.
@@ -170,21 +172,45 @@ async fn restore_newest(path: &Path, replicas: &[Replica]) -> litestream::Result
         .map(drop)
 }
 
+/// Opens the replicas of each entry; nothing is requested yet.
+fn open_replicas(
+    options: &ReplicateOptions,
+) -> Result<Vec<Vec<Arc<litestream::Replica>>>, BuildError> {
+    let all = options.replicas.iter();
+    all.map(|replicas| replicas.iter().map(engine::replica).collect())
+        .collect()
+}
+
+/// Refuses leases on stores that cannot hold one, before anything is taken or written.
+async fn check_leases(replicas: &[Vec<Arc<litestream::Replica>>]) -> Result<(), ReplicateError> {
+    for lease in replicas
+        .iter()
+        .flatten()
+        .filter_map(|replica| replica.lease())
+    {
+        match lease.check_support().await {
+            Err(error) if error.kind() == litestream::ErrorKind::Invalid => {
+                return Err(ReplicateError::Lease(error));
+            }
+            // The store is away: it is asked again when it is back.
+            Err(error) => tracing::warn!(%error, "cannot find out whether a lease can be held"),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
 fn add(
     config: &Config,
     store: &Store,
     db: &DatabaseConfig,
-    replicas: &[Replica],
+    replicas: Vec<Arc<litestream::Replica>>,
 ) -> Result<(), ReplicateError> {
     let Some(path) = engine::file_of(db) else {
         return Ok(());
     };
-    let opened = replicas
-        .iter()
-        .map(engine::replica)
-        .collect::<Result<Vec<_>, _>>()?;
     store
-        .add(engine::database(config, db, path), opened)
+        .add(engine::database(config, db, path), replicas)
         .map_err(ReplicateError::Store)?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `/status`: the states of all databases and replicas, an endpoint of ours.
 
-use litestream::{DatabaseStatus, ReplicaStatus, Store};
+use litestream::{DatabaseStatus, LeaseState, ReplicaStatus, Store};
 use ltx::{Timestamp, Txid};
 use serde_json::{Value, json};
 
@@ -32,8 +32,25 @@ fn replica(status: &ReplicaStatus) -> Value {
         "lag_bytes": status.lag.bytes,
         "lag_transactions": status.lag.transactions,
         "last_success_at": status.last_success.map(moment),
+        "lease": status.lease.as_ref().map(lease),
         "maintenance_error": status.maintenance_error,
     })
+}
+
+fn lease(state: &LeaseState) -> Value {
+    let mut members = json!({ "state": state.as_str(), "text": state.to_string() });
+    match state {
+        LeaseState::Held { generation, until } => {
+            members["generation"] = json!(generation);
+            members["until"] = json!(moment(*until));
+        }
+        LeaseState::Waiting { owner, until } => {
+            members["owner"] = json!(owner);
+            members["until"] = json!(moment(*until));
+        }
+        _ => {}
+    }
+    members
 }
 
 fn moment(time: Timestamp) -> String {
