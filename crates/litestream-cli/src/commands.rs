@@ -1,6 +1,7 @@
 //! The commands, one file each: flags, checks, run, print.
 
 pub mod databases;
+pub mod doctor;
 pub mod info;
 pub mod list;
 pub mod ltx;
@@ -38,6 +39,7 @@ pub struct Command {
 /// All commands, in the order of the overview.
 pub const TABLE: &[Command] = &[
     databases::COMMAND,
+    doctor::COMMAND,
     info::COMMAND,
     list::COMMAND,
     ltx::COMMAND,

@@ -52,6 +52,9 @@ pub enum Error {
     /// A replica cannot be listed.
     #[error(transparent)]
     Store(litestream::Error),
+    /// A replica cannot be used as it is.
+    #[error(transparent)]
+    Doctor(#[from] crate::commands::doctor::DoctorError),
     /// Writing the command's own output failed.
     #[error("cannot write output: {0}")]
     Output(#[from] std::io::Error),

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 pub enum Json {
     /// `null`.
     Null,
+    /// `true` or `false`.
+    Bool(bool),
     /// An integer.
     Int(i128),
     /// A text.
@@ -40,6 +42,7 @@ impl Json {
     fn render(&self, text: &mut String, depth: usize) {
         match self {
             Self::Null => text.push_str("null"),
+            Self::Bool(value) => text.push_str(&value.to_string()),
             Self::Int(value) => text.push_str(&value.to_string()),
             Self::Text(value) => push_string(text, value, Escape::Html),
             Self::List(items) => {

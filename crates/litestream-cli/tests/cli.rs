@@ -89,6 +89,7 @@ fn overview_lists_the_commands_in_order() {
         names,
         [
             "databases",
+            "doctor",
             "info",
             "list",
             "ltx",

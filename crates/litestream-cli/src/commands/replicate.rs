@@ -7,6 +7,7 @@ mod run;
 mod signals;
 
 pub use run::execute;
+pub(super) use signals::Signals;
 
 use litestream::HeartbeatSettings;
 

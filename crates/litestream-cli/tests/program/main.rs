@@ -1,5 +1,6 @@
 //! The program from the outside, by command line: what it does, what it says, how it ends.
 
+mod doctor;
 mod following;
 mod idle;
 mod leases;

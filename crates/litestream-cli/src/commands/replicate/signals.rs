@@ -4,14 +4,14 @@ use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 /// The handlers; everything but these two signals keeps its default action.
-pub(super) struct Signals {
+pub(in crate::commands) struct Signals {
     interrupt: Stream,
     terminate: Stream,
     last: Signal,
 }
 
 impl Signals {
-    pub(super) fn install() -> std::io::Result<Self> {
+    pub(in crate::commands) fn install() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -31,7 +31,7 @@ impl Signals {
     }
 
     /// Waits for another signal.
-    pub(super) async fn wait_again(&mut self) {
+    pub(in crate::commands) async fn wait_again(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => self.last = Signal::INT,
             _ = self.terminate.recv() => self.last = Signal::TERM,
