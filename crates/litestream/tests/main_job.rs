@@ -21,7 +21,7 @@ fn file_store(path: &Path) -> Arc<dyn ObjectStore> {
 fn application(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection
-        .execute_batch("PRAGMA journal_mode = wal; PRAGMA busy_timeout = 5000;")
+        .execute_batch("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = wal;")
         .unwrap();
     connection
 }

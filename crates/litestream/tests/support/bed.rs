@@ -322,7 +322,7 @@ pub(crate) fn application(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection
         .execute_batch(
-            "PRAGMA journal_mode = wal; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0;",
+            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0;",
         )
         .unwrap();
     connection
