@@ -69,6 +69,9 @@ pub(crate) async fn compact(
 /// Its time is that of its newest transaction, read from the newest input: a listing does not tell
 /// it on every store.
 ///
+/// # Errors
+/// [`Error::ForeignWriter`], without a request, when another writer was seen.
+///
 /// # Cost
 /// As for [`compact`].
 pub(crate) async fn merge_into(
@@ -79,6 +82,8 @@ pub(crate) async fn merge_into(
     level: Level,
     range: TxidRange,
 ) -> Result<RemoteFile> {
+    // Another writer may have been seen since this became due.
+    replica.check_alone()?;
     let most = inputs.iter().map(|file| file.size).sum();
     let sources = Sources {
         store: Arc::clone(replica.store()),

@@ -196,8 +196,7 @@ impl Inner {
         capture.place = Some(place);
         *self.asleep() = None;
         self.publish(capture.position());
-        // What the replicas lack of it is waiting since now at least.
-        self.captured(capture.position(), 0, true);
+        self.opened(capture.position());
         Ok(Some(capture))
     }
 

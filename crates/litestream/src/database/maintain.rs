@@ -301,6 +301,7 @@ async fn delete(replica: &Replica, files: Vec<RemoteFile>) -> Result<()> {
     if files.is_empty() {
         return Ok(());
     }
+    replica.check_alone()?;
     let keys = files
         .iter()
         .map(|file| layout.key(file.level, file.range))

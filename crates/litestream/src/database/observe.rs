@@ -188,6 +188,14 @@ impl Inner {
         progress.news = bytes.map(|bytes| (since, bytes));
     }
 
+    /// The database was opened and has been captured up to `position`: what the replicas lack of it
+    /// waits since now at least. What is committed beyond that still waits as long as was known.
+    pub(super) fn opened(&self, position: Option<Txid>) {
+        let Some(position) = position else { return };
+        let now = Instant::now();
+        self.progress().timeline.note(position, now, 0);
+    }
+
     /// Transactions up to `position` were captured from `bytes` of WAL: `all` of what was committed,
     /// or as much as goes into one file.
     pub(super) fn captured(&self, position: Option<Txid>, bytes: u64, all: bool) {

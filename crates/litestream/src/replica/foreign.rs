@@ -127,32 +127,47 @@ impl Replica {
 
     /// Looks for files behind ours if there was no request for `quiet`; zero never looks.
     ///
+    /// On level 0, where every writer keeps its newest transaction, and on the snapshot level, where
+    /// one that has just begun or caught up may have nothing else yet.
+    ///
     /// # Cost
-    /// One listing request, at most once in `quiet`, and only when there is something to upload.
+    /// Two listing requests, at most once in `quiet`, and only when there is something to upload.
     pub(super) async fn look_for_others(&self, quiet: Duration) -> Result<()> {
         let alone = self.watch.state().alone;
         if quiet.is_zero() || alone.is_some_and(|alone| alone.elapsed() < quiet) {
             return Ok(());
         }
-        let newest =
-            self.with_index(|index| (RemoteIndex::max(index), index.level_max(Level::RAW)))?;
-        let (Some(max), Some(raw)) = newest else {
-            return Ok(());
-        };
-        let options = ListOptions {
-            start_after: Some(self.layout.key(Level::RAW, TxidRange::single(raw))),
-            ..ListOptions::default()
-        };
-        let mut listing = self
-            .store
-            .list(self.layout.level_prefix(Level::RAW), options);
-        while let Some(meta) = listing.try_next().await? {
-            let file = self.layout.parse(&meta);
-            if let Some(file) = file.filter(|file| file.range.max > max) {
-                return Err(self.fence(file.range.max));
+        let max = self.with_index(RemoteIndex::max)?;
+        for level in [Level::RAW, Level::SNAPSHOT] {
+            if let Some(found) = self.first_behind(level, max).await? {
+                return Err(self.fence(found));
             }
         }
         self.watch.state().alone = Some(Instant::now());
         Ok(())
+    }
+
+    /// Lists what a level holds behind the newest file there that is known, and answers the first
+    /// transaction that is beyond `max`.
+    async fn first_behind(&self, level: Level, max: Option<Txid>) -> Result<Option<Txid>> {
+        let known = self.with_index(|index| {
+            index
+                .level(level)
+                .iter()
+                .map(|file| file.range)
+                .max_by_key(|range| (range.min, range.max))
+        })?;
+        let options = ListOptions {
+            start_after: known.map(|range| self.layout.key(level, range)),
+            ..ListOptions::default()
+        };
+        let mut listing = self.store.list(self.layout.level_prefix(level), options);
+        while let Some(meta) = listing.try_next().await? {
+            let file = self.layout.parse(&meta);
+            if let Some(file) = file.filter(|file| Some(file.range.max) > max) {
+                return Ok(Some(file.range.max));
+            }
+        }
+        Ok(None)
     }
 }

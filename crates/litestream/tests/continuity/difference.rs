@@ -3,10 +3,10 @@
 
 use litestream::Target;
 use litestream_storage::{ErrorKind, Fault, Operation};
-use ltx::Txid;
+use ltx::{Level, Txid};
 use testkit::hash;
 
-use crate::bed::{Bed, Engine, checkpoint, commit, kill};
+use crate::bed::{Bed, Engine, checkpoint, commit, kill, level};
 
 /// A database of some hundred pages, captured and stopped.
 async fn captured() -> (Bed, rusqlite::Connection, Txid) {
@@ -179,15 +179,17 @@ async fn a_restored_older_state_goes_on_with_an_increment() {
     goes_on(&bed, &application, &engine).await;
 }
 
-/// Level 0 of the replica is empty: the newest state is in higher levels only.
+/// Level 0 of the replica is empty: the newest state is in a snapshot only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_without_level_zero_is_compared_with() {
     let (bed, application, last) = captured().await;
     let engine = bed.start();
     engine.database.snapshot().await.unwrap();
     engine.stop().await;
+    assert_eq!(level(&bed.remote, Level::SNAPSHOT), [(1, 1), (1, 2)]);
     let mut objects = bed.remote.inner().snapshot();
-    objects.retain(|key, _| key.as_str().starts_with("ltx/9/"));
+    let newest = format!("ltx/9/{}-{last}.ltx", Txid::FIRST);
+    objects.retain(|key, _| key.as_str() == newest);
     assert_eq!(objects.len(), 1);
     bed.remote.inner().restore(objects);
     std::fs::remove_dir_all(bed.meta()).unwrap();

@@ -179,9 +179,38 @@ async fn a_writer_that_was_here_meanwhile_is_seen_after_a_pause() {
     assert_eq!(bed.remote.inner().snapshot(), kept);
 }
 
-/// A pause alone costs one listing, and no listing comes while there is nothing to upload.
+/// The other one has caught up with a snapshot and ended there: level 0 does not show it.
 #[tokio::test(start_paused = true)]
-async fn a_pause_costs_one_listing() {
+async fn a_snapshot_of_another_writer_is_seen_after_a_pause() {
+    for is_base in [true, false] {
+        let (bed, application) = Bed::new();
+        let first = bed.start();
+        if !is_base {
+            commit(&application, 1);
+            bed.sync(&first).await;
+        }
+        commit(&application, 1);
+        bed.sync(&first).await;
+        let (other, writer) = second_machine(&bed).await;
+        let second = other.start();
+        commit(&writer, 1);
+        let newest = other.sync(&second).await;
+        second.database.snapshot().await.unwrap();
+        let mut objects = bed.remote.inner().snapshot();
+        objects.retain(|key, _| !key.as_str().contains(&format!("/0/{newest}-")));
+        bed.remote.inner().restore(objects);
+        tokio::time::advance(std::time::Duration::from_mins(5)).await;
+        let kept = bed.remote.inner().snapshot();
+        commit(&application, 1);
+        assert_foreign(first.sync().await, newest);
+        assert_eq!(bed.remote.inner().snapshot(), kept);
+    }
+}
+
+/// A pause alone costs two listings, of level 0 and of the snapshots, and none comes while there is
+/// nothing to upload.
+#[tokio::test(start_paused = true)]
+async fn a_pause_costs_two_listings() {
     let (bed, application) = Bed::new();
     let engine = bed.start();
     commit(&application, 1);
@@ -194,7 +223,7 @@ async fn a_pause_costs_one_listing() {
             commit(&application, 1);
             bed.sync(&engine).await;
         }
-        assert_eq!(bed.remote.calls(Operation::List), listings + round);
+        assert_eq!(bed.remote.calls(Operation::List), listings + 2 * round);
     }
     bed.prove().await;
 }

@@ -10,7 +10,8 @@ use super::scene::{Scene, name, status};
 /// D5: the reference refuses to resume behind the newest snapshot.
 #[tokio::test]
 async fn resumes_from_whatever_level_leads_on() {
-    for level in [1, 2, 3, 8] {
+    // A ladder that begins with the base, as others write it, and one that begins behind it.
+    for (level, first) in [(1, 1), (1, 2), (2, 2), (3, 2), (8, 1), (8, 2)] {
         let scene = Scene::new().await;
         let at = scene
             .start()
@@ -19,7 +20,7 @@ async fn resumes_from_whatever_level_leads_on() {
             .map(|()| scene.saved())
             .unwrap();
         let newest = scene.commit(6).await;
-        scene.compact(level, 1, newest.get() - 2).await;
+        scene.compact(level, first, newest.get() - 2).await;
         scene.drop_raw(newest.get() - 2).await;
         let mut follow = scene.follower(scene.options(Arc::new(AllSteps)));
         assert_eq!(follow.start().await.unwrap(), FollowStart::Resumed(at));
@@ -126,7 +127,7 @@ async fn a_file_that_vanishes_is_planned_around() {
     let mut follow = scene.start().await.unwrap();
     scene.catches_up(&mut follow).await;
     let newest = scene.commit(4).await;
-    scene.compact(1, 1, newest.get()).await;
+    scene.compact(1, 2, newest.get()).await;
     // Retention comes between the listing and the gets.
     scene.bed.remote.when(|call| {
         let is_raw = call
