@@ -87,6 +87,8 @@ pub(crate) struct Inner {
     shared: Shared,
     signals: Arc<Signals>,
     capture: Mutex<Option<Capture>>,
+    /// One at a time learns how far the replicas are, before the database is opened.
+    preparing: tokio::sync::Mutex<()>,
     position: watch::Sender<Option<Txid>>,
     /// What the next capture has to be told.
     demanded: Mutex<Option<cycle::Demand>>,
@@ -180,6 +182,7 @@ impl Database {
                 shared,
                 signals: Arc::default(),
                 capture: Mutex::new(None),
+                preparing: tokio::sync::Mutex::new(()),
                 position: watch::Sender::new(None),
                 demanded: Mutex::default(),
                 learned: Mutex::default(),

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ltx::{FileName, PageSize, Txid, TxidRange};
@@ -22,6 +23,8 @@ pub(crate) struct LocalDir {
     files: Files,
     /// One at a time moves the page checksums or removes files under them.
     folding: Arc<Mutex<()>>,
+    /// Whether page checksums are being written from scratch.
+    writing_sums: Arc<AtomicBool>,
     pool: Pool,
 }
 
@@ -60,6 +63,7 @@ impl LocalDir {
             root,
             files,
             folding: Arc::default(),
+            writing_sums: Arc::default(),
             pool,
         }
     }
@@ -191,10 +195,15 @@ impl LocalDir {
         self.folding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts page checksums from scratch.
-    pub(crate) fn write_sums(&self, ownership: &Ownership) -> Result<SumsWriter> {
+    /// Starts page checksums from scratch. `None` while somebody else does: a base image may be
+    /// captured while the state before is still being read from a replica, and two states must not
+    /// be mixed in one temporary file.
+    pub(crate) fn write_sums(&self, ownership: &Ownership) -> Result<Option<SumsWriter>> {
+        let Some(turn) = Turn::take(&self.writing_sums) else {
+            return Ok(None);
+        };
         self.files.create_directory(&self.root, ownership)?;
-        SumsWriter::create(&self.files, &self.sums_path(), ownership)
+        SumsWriter::create(&self.files, &self.sums_path(), ownership, turn).map(Some)
     }
 
     /// Whether page checksums of the state after `txid` are likely to be had by [`Self::sums`]:
@@ -291,6 +300,24 @@ impl LocalDir {
             "page checksums are of no use any more"
         );
         self.drop_sums();
+    }
+}
+
+/// The right to do what only one may do at a time, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    /// `None` while somebody has it.
+    pub(crate) fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
+        let was_free = !taken.swap(true, Ordering::AcqRel);
+        was_free.then(|| Self(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

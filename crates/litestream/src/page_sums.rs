@@ -30,6 +30,7 @@ use ltx::{Checksum, Decoder, PageSize, Pgno, Txid};
 
 use crate::error::{Error, Result};
 use crate::files::{FileStep, Files, Ownership, Staged};
+use crate::local::Turn;
 
 const MAGIC: [u8; 8] = *b"LSPAGES1";
 const HEAD_SIZE: u64 = 40;
@@ -256,17 +257,28 @@ pub(crate) fn read_pages(
     Ok((verified.header, verified.trailer.file_checksum))
 }
 
-/// Builds the file from scratch under a temporary name.
+/// Builds the file from scratch under a temporary name, which only one may use at a time.
 pub(crate) struct SumsWriter {
     staged: Staged,
     entries: Entries,
+    /// Given back last.
+    _turn: Turn,
 }
 
 impl SumsWriter {
-    pub(crate) fn create(files: &Files, path: &Path, ownership: &Ownership) -> Result<Self> {
+    pub(crate) fn create(
+        files: &Files,
+        path: &Path,
+        ownership: &Ownership,
+        turn: Turn,
+    ) -> Result<Self> {
         let staged = files.stage(path, ownership)?;
         let entries = Entries::new(staged.path(), staged.handle()?, files);
-        Ok(Self { staged, entries })
+        Ok(Self {
+            staged,
+            entries,
+            _turn: turn,
+        })
     }
 
     /// Notes a page; of several with one number the last counts.

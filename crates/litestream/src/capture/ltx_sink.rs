@@ -390,8 +390,9 @@ impl LtxSink {
     fn start_sums(&self) -> Option<SumsWriter> {
         self.local
             .write_sums(&self.ownership)
-            .map_err(|error| tracing::debug!(%error, "page checksums"))
+            .inspect_err(|error| tracing::debug!(%error, "page checksums"))
             .ok()
+            .flatten()
     }
 
     fn finish_sums(&self, sums: Option<SumsWriter>, header: &Header) {

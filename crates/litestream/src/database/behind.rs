@@ -14,7 +14,7 @@ use ltx::{Level, Txid, TxidRange};
 
 use super::Inner;
 use crate::error::{Error, Result};
-use crate::files::Ownership;
+use crate::files::{Ownership, Staged};
 use crate::replica::Replica;
 
 /// How long the start waits for the listings of the replicas.
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Inner {
     /// See the module. Never fails: what cannot be learned now is learned by the upload.
     pub(super) async fn prepare(self: &Arc<Self>) {
+        // One at a time: two would stage the same file.
+        let _one = self.preparing.lock().await;
         if self.capture_is_open() {
             return;
         }
@@ -83,23 +85,29 @@ impl Inner {
         // What is here is of the same history at best. Of another one, neither its files nor what is
         // known of its pages may come together with the one that is fetched.
         let inner = Arc::clone(self);
-        self.shared
-            .pool
-            .run(move || {
-                inner.local.drop_sums();
-                inner.local.remove_before(newest)
-            })
-            .await?;
-        self.fetch(replica, newest).await?;
-        tracing::info!(
-            system = "store", db = self.name, min_txid = %newest, max_txid = %newest,
-            "fetched latest L0 file from replica"
-        );
+        let staged = self.fetch(replica, newest).await?;
+        let fetched = self.shared.pool.run(move || {
+            // Somebody may have begun to capture meanwhile, without it; files under an open capture are
+            // not touched.
+            let slot = inner.capture();
+            if slot.is_some() {
+                return Ok(false);
+            }
+            inner.local.drop_sums();
+            inner.local.remove_before(newest)?;
+            staged.commit().map(|()| true)
+        });
+        if fetched.await? {
+            tracing::info!(
+                system = "store", db = self.name, min_txid = %newest, max_txid = %newest,
+                "fetched latest L0 file from replica"
+            );
+        }
         Ok(())
     }
 
-    /// Copies one level-0 file from the replica, as durably as if it had been captured.
-    async fn fetch(self: &Arc<Self>, replica: &Replica, txid: Txid) -> Result<()> {
+    /// Copies one level-0 file from the replica. It counts once it is committed.
+    async fn fetch(self: &Arc<Self>, replica: &Replica, txid: Txid) -> Result<Staged> {
         use futures_util::TryStreamExt;
         let range = TxidRange::single(txid);
         let key = replica.layout().key(Level::RAW, range);
@@ -128,6 +136,6 @@ impl Inner {
                 .await?;
         }
         // The start verifies the file before it believes it.
-        self.shared.pool.run(move || staged.commit()).await
+        Ok(staged)
     }
 }

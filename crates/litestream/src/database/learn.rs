@@ -98,7 +98,8 @@ impl Inner {
         marked.await.map(|()| true)
     }
 
-    /// Reads all files of a plan, oldest first. `None` if they are of two page sizes.
+    /// Reads all files of a plan, oldest first. `None` if they are of two page sizes, or if a base
+    /// image came first.
     async fn read_plan(
         self: &Arc<Self>,
         replica: &Arc<Replica>,
@@ -106,7 +107,9 @@ impl Inner {
         txid: Txid,
     ) -> Result<Option<Head>> {
         let ownership = Ownership::of_database(&self.settings.path)?;
-        let mut sums = self.local.write_sums(&ownership)?;
+        let Some(mut sums) = self.local.write_sums(&ownership)? else {
+            return Ok(None);
+        };
         let mut size: Option<(PageSize, u32)> = None;
         for file in plan.files() {
             let key = replica.layout().key(file.level, file.range);

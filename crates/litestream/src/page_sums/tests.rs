@@ -4,6 +4,8 @@ use ltx::{Encoder, Header, Timestamp, TxidRange};
 
 use super::*;
 use crate::files::AllSteps;
+use crate::local::LocalDir;
+use crate::pool::Pool;
 
 const SIZE: u32 = 512;
 
@@ -31,7 +33,9 @@ impl Bed {
     /// The checksums of a database of so many pages, all of them `value`.
     fn create(&self, commit: u32, value: u8) {
         let ownership = Ownership::default();
-        let mut writer = SumsWriter::create(&self.files, &self.path(), &ownership).unwrap();
+        let turn = Turn::take(&Arc::default()).unwrap();
+        let path = self.path();
+        let mut writer = SumsWriter::create(&self.files, &path, &ownership, turn).unwrap();
         for number in 1..=commit {
             writer.set(pgno(number), &page(value)).unwrap();
         }
@@ -172,4 +176,22 @@ fn a_damaged_or_short_file_knows_nothing_wrong() {
     let mut sums = bed.open().unwrap();
     assert!(sums.holds(pgno(599), &page(1)).unwrap());
     assert!(!sums.holds(pgno(600), &page(1)).unwrap());
+}
+
+/// A base image that comes while a state is being read from a replica is not mixed with it.
+#[test]
+fn only_one_writes_them_from_scratch() {
+    let bed = Bed::new();
+    let root = bed.directory.path().to_owned();
+    let local = LocalDir::new(root, bed.files.clone(), Pool::new(1));
+    let write = || local.clone().write_sums(&Ownership::default()).unwrap();
+    let mut first = write().unwrap();
+    first.set(pgno(1), &page(7)).unwrap();
+    assert!(write().is_none());
+    first.finish(&head(1)).unwrap();
+    assert!(bed.open().unwrap().holds(pgno(1), &page(7)).unwrap());
+    // Given up, it is in nobody's way either, and what was there stays.
+    drop(write().unwrap());
+    assert!(bed.open().is_some());
+    assert!(write().is_some());
 }
