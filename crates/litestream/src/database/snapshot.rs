@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use litestream_storage::{Body, Condition, PutOptions};
 use ltx::{Encoder, Header, Level, Timestamp, Txid, TxidRange};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::{Inner, uploader};
@@ -157,8 +158,11 @@ async fn put_image(
     let (announce, announced) = oneshot::channel();
     let (writer, body) = ChunkWriter::new();
     let owner = Arc::clone(inner);
+    let runtime = Handle::current();
     // The reader begins on the thread that reads: nothing is held while the pool has no room.
     let encoding = inner.shared.snapshot_pool.run(move || {
+        // The database may have been closed while it rested and this waited for its turn.
+        runtime.block_on(owner.await_place())?;
         let frozen = freeze(&owner)?;
         let txid = frozen.txid();
         let timestamp = owner.shared.clock.now().max(frozen.timestamp());
