@@ -212,3 +212,21 @@ async fn a_replica_without_level_zero_is_compared_with() {
     );
     bed.prove().await;
 }
+
+/// The replica has the base alone, in the snapshot level, and the meta directory is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_with_the_base_alone_is_compared_with() {
+    let (bed, application) = Bed::new();
+    let engine = bed.start();
+    assert_eq!(bed.sync(&engine).await, Txid::FIRST);
+    engine.crash();
+    assert_eq!(level(&bed.remote, Level::SNAPSHOT), [(1, 1)]);
+    assert_eq!(bed.remote.inner().snapshot().len(), 1);
+    std::fs::remove_dir_all(bed.meta()).unwrap();
+    lose_continuity(&application, 1);
+    let engine = bed.start();
+    let first = bed.sync(&engine).await;
+    assert_eq!(first, Txid::FIRST.next());
+    assert!(bed.raw(first).is_difference());
+    goes_on(&bed, &application, &engine).await;
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use litestream::{AllSteps, Error, FollowCause, FollowError, FollowStart, FollowState, FollowStep};
 use litestream_storage::{Body, ErrorKind, Fault, Key, ObjectStore, Operation, PutOptions};
 
+use super::bed::Bed;
 use super::scene::{Scene, name, status};
 
 /// D5: the reference refuses to resume behind the newest snapshot.
@@ -32,6 +33,26 @@ async fn resumes_from_whatever_level_leads_on() {
         let mut follow = scene.start().await.unwrap();
         scene.catches_up(&mut follow).await;
     }
+}
+
+/// The replica has nothing but the base, in the snapshot level: level 0 begins behind it.
+#[tokio::test]
+async fn begins_with_the_base_alone() {
+    let (bed, application) = Bed::new();
+    let engine = bed.start();
+    let copy = bed.directory.path().join("copy.db");
+    let scene = Scene {
+        bed,
+        application,
+        engine,
+        copy,
+    };
+    let base = scene.sync().await;
+    assert_eq!(scene.bed.remote.inner().snapshot().len(), 1);
+    let mut follow = scene.start().await.unwrap();
+    assert_eq!(scene.saved(), base);
+    scene.commit(3).await;
+    scene.catches_up(&mut follow).await;
 }
 
 /// D19: the reference stalls without a word when only a snapshot leads on.
