@@ -84,7 +84,11 @@ async fn calls_at_the_same_time_share_the_pace() {
     let start = Instant::now();
     let clone = store.clone();
     let head = |number: usize| {
-        let store = if number.is_multiple_of(2) { &store } else { &clone };
+        let store = if number.is_multiple_of(2) {
+            &store
+        } else {
+            &clone
+        };
         async move {
             store.head(Key::from("a")).await.expect("there");
             (number, start.elapsed())
