@@ -161,7 +161,7 @@ mod tests {
             "litestream_replica_requests_total{operation=\"PUT\",replica_type=\"memory\"} 2",
             "litestream_replica_operation_duration_seconds_count{operation=\"PUT\",replica_type=\"memory\"} 2",
             "litestream_replica_operation_duration_seconds_bucket{operation=\"PUT\",replica_type=\"memory\",le=\"+Inf\"} 2",
-            "litestream_replica_operation_errors_total{code=\"denied\",operation=\"PUT\",replica_type=\"memory\"} 1",
+            "litestream_replica_operation_errors_total{code=\"Denied\",operation=\"PUT\",replica_type=\"memory\"} 1",
         ] {
             assert!(
                 text.lines().any(|shown| shown == line),

@@ -89,14 +89,16 @@ fn advance(place: &Place, connection: &Connection, number: u64) -> State {
     let synced = ours()
         .sync_wait(place.socket(), &place.db())
         .expect("replicated");
+    // SFTP and WebDAV servers keep whole seconds: the next state is to fall into another one.
     let now = SystemTime::now();
-    // Timestamps have milliseconds: what follows is not to fall into this one.
-    while now.elapsed().unwrap_or_default() < Duration::from_millis(3) {
-        std::hint::spin_loop();
-    }
+    let since = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970");
+    let next = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs() + 1);
+    wait_until(LONG, "the next second", || SystemTime::now() >= next).expect("time goes on");
     State {
         txid: synced.replica_txid,
-        time: rfc3339(now + Duration::from_millis(1)),
+        time: rfc3339(next - Duration::from_millis(1)),
         rows: number * ROWS,
     }
 }

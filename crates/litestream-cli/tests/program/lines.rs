@@ -57,7 +57,7 @@ fn start_work_and_end_are_told() {
     expect_in_order(&log, &wanted.each_ref().map(String::as_str));
     for start in [
         "level=INFO msg=\"compaction complete\" system=store db=db level=1 \
-         txid.min=0000000000000001 txid.max=",
+         txid.min=0000000000000002 txid.max=",
         "level=INFO msg=\"snapshot complete\" system=store db=db txid=",
         "level=INFO msg=\"l0 retention enforced\" system=store db=db deleted_count=",
     ] {
