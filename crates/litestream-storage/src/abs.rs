@@ -15,11 +15,12 @@ mod upload;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::stream::BoxStream;
 use http::{Method, header};
 
+use crate::calls::delete_each;
 use crate::{
     Body, ByteRange, Clock, Error, ErrorKind, HttpClient, HttpError, Key, ListOptions, Object,
     ObjectMeta, ObjectStore, Operation, PutOptions, Result,
@@ -139,16 +140,8 @@ impl ObjectStore for AbsStore {
 
     fn delete(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<(Key, Error)>>> {
         async move {
-            let failures = stream::iter(keys)
-                .map(|key| async move {
-                    match self.delete_one(&key, None).await {
-                        Err(error) if !error.is_not_found() => Some((key, error)),
-                        _ => None,
-                    }
-                })
-                .buffer_unordered(DELETES)
-                .filter_map(|failure| async { failure });
-            Ok(failures.collect().await)
+            let delete = |key: Key| async move { self.delete_one(&key, None).await };
+            Ok(delete_each(KIND, keys, DELETES, delete).await)
         }
         .boxed()
     }

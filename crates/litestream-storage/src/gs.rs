@@ -16,11 +16,12 @@ mod upload;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::stream::BoxStream;
 use http::Method;
 
+use crate::calls::delete_each;
 use crate::{
     Body, ByteRange, Clock, Error, ErrorKind, HttpClient, HttpError, Key, ListOptions, Object,
     ObjectMeta, ObjectStore, Operation, PutOptions, Result,
@@ -72,15 +73,6 @@ impl GsStore {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, HttpError> {
         Ok(Self(Arc::new(Service::new(settings, http, clock)?)))
-    }
-
-    async fn delete_one(&self, key: &Key) -> Result<()> {
-        let request = self.0.object_request(Method::DELETE, key, "");
-        match self.0.send(Operation::Delete, Some(key), request).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error),
-            Ok(_) => Ok(()),
-        }
     }
 
     async fn delete_version(&self, key: &Key, etag: &str) -> Result<()> {
@@ -136,14 +128,12 @@ impl ObjectStore for GsStore {
 
     fn delete(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<(Key, Error)>>> {
         async move {
-            let failures = stream::iter(keys)
-                .map(|key| async move {
-                    let error = self.delete_one(&key).await.err()?;
-                    Some((key, error))
-                })
-                .buffer_unordered(DELETES)
-                .filter_map(|failure| async { failure });
-            Ok(failures.collect().await)
+            let delete = |key: Key| async move {
+                let request = self.0.object_request(Method::DELETE, &key, "");
+                let sent = self.0.send(Operation::Delete, Some(&key), request).await;
+                sent.map(drop)
+            };
+            Ok(delete_each(KIND, keys, DELETES, delete).await)
         }
         .boxed()
     }

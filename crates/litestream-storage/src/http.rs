@@ -10,6 +10,8 @@
 mod body;
 mod connect;
 mod error;
+#[cfg(feature = "rest")]
+pub(crate) mod paging;
 pub(crate) mod percent;
 mod proxies;
 #[cfg(feature = "rest")]

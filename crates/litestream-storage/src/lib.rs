@@ -23,6 +23,14 @@
 mod abs;
 mod blocking;
 mod body;
+#[cfg(any(
+    feature = "abs",
+    feature = "gs",
+    feature = "nats",
+    feature = "sftp",
+    feature = "webdav"
+))]
+mod calls;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -55,6 +63,7 @@ mod s3;
 #[cfg(feature = "sftp")]
 mod sftp;
 mod store;
+mod tree;
 #[cfg(feature = "webdav")]
 mod webdav;
 

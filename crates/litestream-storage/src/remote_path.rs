@@ -1,22 +1,16 @@
-//! From keys to paths on a server that keeps files in directories, and which of them a listing
-//! wants.
+//! From keys to paths on a server that keeps files in directories, and the walk over these.
 //!
 //! Invariant: a path made here is below the root by its text.
 
-use crate::{Error, ErrorKind, Key, ListOptions, Operation, Result};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 
-/// Ending of the names of files that are being written.
-pub(crate) const TEMP_SUFFIX: &str = ".tmp";
+use crate::tree::{check, check_object};
+use crate::{ObjectMeta, Operation, Result};
 
 /// The path of the object `key`.
 pub(crate) fn object(root: &str, key: &str, operation: Operation) -> Result<String> {
-    if key.ends_with(TEMP_SUFFIX) {
-        return refuse(
-            operation,
-            "keys that end in .tmp are for files being written",
-        );
-    }
-    check(key, operation)?;
+    check_object(key, operation)?;
     Ok(join(root, key))
 }
 
@@ -58,52 +52,62 @@ pub(crate) fn is_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\0', '\u{fffd}'])
 }
 
-/// What a listing wants.
-#[derive(Debug)]
-pub(crate) struct Wanted {
-    pub(crate) prefix: String,
-    after: Option<Key>,
+/// A server's directories, as a walk over them sees them.
+pub(crate) trait Directories: Send + Sync {
+    /// A file or directory.
+    type Entry: Send;
+
+    /// Its key; that of a directory ends in `/`.
+    fn key(entry: &Self::Entry) -> &str;
+
+    /// What is wanted of the directory of the prefix, in descending order of keys.
+    fn first(&self) -> impl Future<Output = Result<Vec<Self::Entry>>> + Send;
+
+    /// What is wanted of a directory, in descending order of keys.
+    fn below(
+        &self,
+        directory: &Self::Entry,
+    ) -> impl Future<Output = Result<Vec<Self::Entry>>> + Send;
+
+    /// The metadata of a file; `None` when it is gone, or none.
+    fn object(&self, file: Self::Entry) -> impl Future<Output = Result<Option<ObjectMeta>>> + Send;
 }
 
-impl Wanted {
-    pub(crate) fn new(prefix: String, options: ListOptions) -> Self {
-        Self {
-            prefix,
-            after: options.start_after,
+/// Visits the files below a prefix in the byte order of their whole keys, where a directory counts
+/// as its name with a `/`: `a.b` comes before `a/b` although the directory `a` sorts before `a.b`.
+///
+/// The protocols answer directories in no order, so one directory at a time is held in memory,
+/// reduced to what is wanted of it.
+pub(crate) fn walk<'a, D: Directories + 'a>(
+    directories: D,
+    kind: &'static str,
+) -> BoxStream<'a, Result<ObjectMeta>> {
+    // What is still to be visited, last first. `None` before the first look.
+    let start = (directories, None);
+    stream::try_unfold(start, move |(directories, mut pending)| async move {
+        let next = next(&directories, &mut pending).await;
+        let next = next.map_err(|error| error.with_backend(kind))?;
+        Ok(next.map(|meta| (meta, (directories, pending))))
+    })
+    .boxed()
+}
+
+async fn next<D: Directories>(
+    directories: &D,
+    pending: &mut Option<Vec<D::Entry>>,
+) -> Result<Option<ObjectMeta>> {
+    let pending = match pending {
+        Some(pending) => pending,
+        None => pending.insert(directories.first().await?),
+    };
+    while let Some(entry) = pending.pop() {
+        if D::key(&entry).ends_with('/') {
+            pending.extend(directories.below(&entry).await?);
+        } else if let Some(meta) = directories.object(entry).await? {
+            return Ok(Some(meta));
         }
     }
-
-    /// Whether the object `key` is wanted.
-    pub(crate) fn object(&self, key: &str) -> bool {
-        key.starts_with(&self.prefix)
-            && !key.ends_with(TEMP_SUFFIX)
-            && self.after.as_ref().is_none_or(|after| key > after.as_str())
-    }
-
-    /// Whether there may be wanted objects below the directory `key`, which ends in `/`.
-    pub(crate) fn directory(&self, key: &str) -> bool {
-        key.starts_with(&self.prefix)
-            && self
-                .after
-                .as_ref()
-                .is_none_or(|after| key > after.as_str() || after.as_str().starts_with(key))
-    }
-}
-
-fn check(key: &str, operation: Operation) -> Result<()> {
-    for part in key.split('/') {
-        match part {
-            "" => return refuse(operation, "empty part in the key"),
-            "." | ".." => return refuse(operation, "key has a part . or .."),
-            part if part.contains('\0') => return refuse(operation, "NUL in the key"),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn refuse<T>(operation: Operation, why: &'static str) -> Result<T> {
-    Err(Error::new(ErrorKind::Invalid, operation).with_detail(why))
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use russh_sftp::protocol::FileAttributes;
 
+use crate::calls::named;
 use crate::{
     Body, ByteRange, Clock, Error, Key, ListOptions, Object, ObjectMeta, ObjectStore, PutOptions,
     Result,
@@ -188,15 +189,20 @@ impl ObjectStore for SftpStore {
     }
 
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
-        named(key.clone(), write::put(&self.shared, key, body, options)).boxed()
+        named(
+            KIND,
+            key.clone(),
+            write::put(&self.shared, key, body, options),
+        )
+        .boxed()
     }
 
     fn get(&self, key: Key, range: ByteRange) -> BoxFuture<'_, Result<Object>> {
-        named(key.clone(), read::get(&self.shared, key, range)).boxed()
+        named(KIND, key.clone(), read::get(&self.shared, key, range)).boxed()
     }
 
     fn head(&self, key: Key) -> BoxFuture<'_, Result<ObjectMeta>> {
-        named(key.clone(), read::head(&self.shared, key)).boxed()
+        named(KIND, key.clone(), read::head(&self.shared, key)).boxed()
     }
 
     fn list(&self, prefix: String, options: ListOptions) -> BoxStream<'_, Result<ObjectMeta>> {
@@ -206,12 +212,6 @@ impl ObjectStore for SftpStore {
     fn delete(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<(Key, Error)>>> {
         write::delete(&self.shared, keys).boxed()
     }
-}
-
-/// Names the object in the error of a call.
-async fn named<T>(key: Key, call: impl Future<Output = Result<T>>) -> Result<T> {
-    call.await
-        .map_err(|error| error.with_backend(KIND).with_key(&key))
 }
 
 /// The metadata of the object `key` from that of its file.

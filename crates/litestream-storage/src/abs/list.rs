@@ -2,25 +2,16 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::stream::BoxStream;
 
 use super::TIMESTAMP;
 use super::service::Service;
+use crate::http::paging::{Cursor, pages};
 use crate::http::percent::decode;
 use crate::http::reply::{self, nonsense};
 use crate::http::xml::{self, Node};
 use crate::moment::{parse_http, parse_rfc3339};
 use crate::{Error, Key, ListOptions, ObjectMeta, Operation, Result, encode_component};
-
-/// Where a listing stands.
-struct Cursor {
-    /// Prefix of names, with that of the store.
-    prefix: String,
-    /// Only names after this one.
-    after: Option<String>,
-    /// Of the next page; `None` at first.
-    marker: Option<String>,
-}
 
 pub(super) fn list(
     service: &Arc<Service>,
@@ -31,23 +22,15 @@ pub(super) fn list(
     let cursor = Cursor {
         prefix: service.name(prefix),
         after: options.start_after.map(|key| service.name(key.as_str())),
-        marker: None,
+        page: None,
     };
-    stream::unfold(Some(cursor), move |cursor| {
+    pages(cursor, move |cursor| {
         let service = Arc::clone(&service);
         async move {
-            let cursor = cursor?;
-            match page(&service, cursor).await {
-                Ok((metas, next)) => Some((stream::iter(metas.into_iter().map(Ok)).boxed(), next)),
-                Err(error) => {
-                    let error = service.finish(error, None);
-                    Some((stream::once(async { Err(error) }).boxed(), None))
-                }
-            }
+            let page = page(&service, cursor).await;
+            page.map_err(|error| service.finish(error, None))
         }
     })
-    .flatten()
-    .boxed()
 }
 
 async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Option<Cursor>)> {
@@ -55,7 +38,7 @@ async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Opt
         "restype=container&comp=list&include=metadata&prefix={}",
         encode_component(&cursor.prefix)
     );
-    if let Some(marker) = &cursor.marker {
+    if let Some(marker) = &cursor.page {
         query.push_str("&marker=");
         query.push_str(&encode_component(marker));
     }
@@ -68,22 +51,11 @@ async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Opt
     let mut metas = Vec::new();
     for blob in blobs.all("Blob") {
         let name = name(blob)?;
-        let is_wanted = name.starts_with(&cursor.prefix)
-            && cursor.after.as_ref().is_none_or(|after| name > *after);
-        // What is not below the prefix of the store was not asked for.
-        let Some(key) = name.strip_prefix(&service.settings.prefix) else {
-            continue;
-        };
-        if is_wanted {
-            metas.push(meta(blob, Key::new(key))?);
+        if let Some(key) = cursor.key(&name, &service.settings.prefix) {
+            metas.push(meta(blob, key)?);
         }
     }
-    let next = tree.text_of("NextMarker").filter(|text| !text.is_empty());
-    let next = next.map(|marker| Cursor {
-        marker: Some(marker.to_owned()),
-        ..cursor
-    });
-    Ok((metas, next))
+    Ok((metas, cursor.next(tree.text_of("NextMarker"))))
 }
 
 fn wrong(what: &str) -> Error {

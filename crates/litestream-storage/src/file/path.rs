@@ -7,45 +7,24 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::tree::{check, check_object};
 use crate::{Error, ErrorKind, Operation, Result};
-
-/// Ending of the names of files that are being written.
-pub(super) const TEMP_SUFFIX: &str = ".tmp";
 
 /// The path of the object `key`.
 pub(super) fn object(root: &Path, key: &str, operation: Operation) -> Result<PathBuf> {
-    if key.ends_with(TEMP_SUFFIX) {
-        return refuse(
-            operation,
-            "keys that end in .tmp are for files being written",
-        );
-    }
-    join(root, key, operation)
+    check_object(key, operation)?;
+    Ok(root.join(key))
 }
 
 /// The directory that holds everything that begins with `prefix`.
 pub(super) fn directory(root: &Path, prefix: &str, operation: Operation) -> Result<PathBuf> {
     match prefix.rsplit_once('/') {
-        Some((directory, _)) => join(root, directory, operation),
+        Some((directory, _)) => {
+            check(directory, operation)?;
+            Ok(root.join(directory))
+        }
         None => Ok(root.to_path_buf()),
     }
-}
-
-fn join(root: &Path, key: &str, operation: Operation) -> Result<PathBuf> {
-    let mut path = root.to_path_buf();
-    for part in key.split('/') {
-        match part {
-            "" => return refuse(operation, "empty part in the key"),
-            "." | ".." => return refuse(operation, "key has a part . or .."),
-            part if part.contains('\0') => return refuse(operation, "NUL in the key"),
-            part => path.push(part),
-        }
-    }
-    Ok(path)
-}
-
-fn refuse<T>(operation: Operation, why: &'static str) -> Result<T> {
-    Err(Error::new(ErrorKind::Invalid, operation).with_detail(why))
 }
 
 /// Fails when one of the directories between `root` and `path` is a symbolic link. Parts that do

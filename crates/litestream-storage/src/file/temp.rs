@@ -13,9 +13,9 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use super::Shared;
-use super::path::TEMP_SUFFIX;
 use super::steps::FileStep;
 use super::version::same_file;
+use crate::tree::TEMP_SUFFIX;
 
 const DEFAULT_MODE: u32 = 0o600;
 

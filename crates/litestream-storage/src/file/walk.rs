@@ -11,9 +11,10 @@ use futures_util::StreamExt as _;
 use futures_util::TryStreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
-use super::path::{self, TEMP_SUFFIX};
+use super::path;
 use super::steps::{FileStep, fail};
 use super::{FileStore, KIND, Shared, object_meta};
+use crate::tree::Wanted;
 use crate::{Key, ListOptions, ObjectMeta, Operation, Result, blocking};
 
 /// Objects per hop to the blocking pool.
@@ -25,8 +26,7 @@ pub(super) fn list(
     options: ListOptions,
 ) -> BoxStream<'_, Result<ObjectMeta>> {
     let start = Walk {
-        prefix,
-        after: options.start_after,
+        wanted: Wanted::new(prefix, options),
         pending: None,
     };
     stream::try_unfold(Some(start), move |walk| async move {
@@ -48,8 +48,7 @@ pub(super) fn list(
 }
 
 struct Walk {
-    prefix: String,
-    after: Option<Key>,
+    wanted: Wanted,
     /// What is still to be visited, last first. `None` before the first page.
     pending: Option<Vec<Entry>>,
 }
@@ -90,12 +89,12 @@ impl Walk {
     }
 
     fn start(&self, shared: &Shared) -> Result<Vec<Entry>> {
-        let path = path::directory(&shared.root, &self.prefix, Operation::List)?;
+        let path = path::directory(&shared.root, &self.wanted.prefix, Operation::List)?;
         if path != shared.root {
             path::refuse_links(&shared.root, &path.join("_"), Operation::List)?;
         }
-        let key = match self.prefix.rfind('/') {
-            Some(slash) => self.prefix[..=slash].to_owned(),
+        let key = match self.wanted.prefix.rfind('/') {
+            Some(slash) => self.wanted.prefix[..=slash].to_owned(),
             None => String::new(),
         };
         self.read_dir(shared, &Entry { key, path })
@@ -121,9 +120,9 @@ impl Walk {
                 let slash = if kind.is_dir() { "/" } else { "" };
                 let key = format!("{}{name}{slash}", dir.key);
                 let wanted = if kind.is_dir() {
-                    self.wants_dir(&key)
+                    self.wanted.directory(&key)
                 } else {
-                    kind.is_file() && self.wants_object(&key)
+                    kind.is_file() && self.wanted.object(&key)
                 };
                 if wanted {
                     entries.push(Entry {
@@ -140,20 +139,5 @@ impl Walk {
         };
         entries.sort_unstable_by(|a, b| b.key.cmp(&a.key));
         Ok(entries)
-    }
-
-    fn wants_object(&self, key: &str) -> bool {
-        key.starts_with(&self.prefix)
-            && !key.ends_with(TEMP_SUFFIX)
-            && self.after.as_ref().is_none_or(|after| key > after.as_str())
-    }
-
-    /// Whether there may be wanted objects below the directory `key`.
-    fn wants_dir(&self, key: &str) -> bool {
-        key.starts_with(&self.prefix)
-            && self
-                .after
-                .as_ref()
-                .is_none_or(|after| key > after.as_str() || after.as_str().starts_with(key))
     }
 }

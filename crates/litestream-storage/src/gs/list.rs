@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::stream::BoxStream;
 use http::Request;
 use http_body_util::Full;
 use serde::Deserialize;
 
 use super::service::{FIELDS, Resource, Service};
+use crate::http::paging::{Cursor, pages};
 use crate::http::reply;
-use crate::{Key, ListOptions, ObjectMeta, Operation, Result, encode_component};
+use crate::{ListOptions, ObjectMeta, Operation, Result, encode_component};
 
 /// Most objects per page that the service gives.
 const PAGE: usize = 1000;
@@ -22,16 +23,6 @@ struct Page {
     #[serde(default)]
     items: Vec<Resource>,
     next_page_token: Option<String>,
-}
-
-/// Where a listing stands.
-struct Cursor {
-    /// Prefix of names, with that of the store.
-    prefix: String,
-    /// Only names after this one.
-    after: Option<String>,
-    /// Of the next page; `None` at first.
-    page: Option<String>,
 }
 
 pub(super) fn list(
@@ -45,21 +36,13 @@ pub(super) fn list(
         after: options.start_after.map(|key| service.name(key.as_str())),
         page: None,
     };
-    stream::unfold(Some(cursor), move |cursor| {
+    pages(cursor, move |cursor| {
         let service = Arc::clone(&service);
         async move {
-            let cursor = cursor?;
-            match page(&service, cursor).await {
-                Ok((metas, next)) => Some((stream::iter(metas.into_iter().map(Ok)).boxed(), next)),
-                Err(error) => {
-                    let error = service.finish(error, None);
-                    Some((stream::once(async { Err(error) }).boxed(), None))
-                }
-            }
+            let page = page(&service, cursor).await;
+            page.map_err(|error| service.finish(error, None))
         }
     })
-    .flatten()
-    .boxed()
 }
 
 async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Option<Cursor>)> {
@@ -87,23 +70,12 @@ async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Opt
         .map_err(|error| reply::nonsense(Operation::List, format!("page of a listing: {error}")))?;
     let mut metas = Vec::with_capacity(page.items.len());
     for item in &page.items {
-        let is_wanted = item.name.starts_with(&cursor.prefix)
-            && cursor.after.as_ref().is_none_or(|after| item.name > *after);
-        // What is not below the prefix of the store was not asked for.
-        let Some(key) = item.name.strip_prefix(&service.settings.prefix) else {
-            continue;
-        };
-        if is_wanted {
+        if let Some(key) = cursor.key(&item.name, &service.settings.prefix) {
             metas.push(
-                item.meta(Key::new(key))
+                item.meta(key)
                     .map_err(|error| error.with_operation(Operation::List))?,
             );
         }
     }
-    let next = page.next_page_token.filter(|token| !token.is_empty());
-    let next = next.map(|token| Cursor {
-        page: Some(token),
-        ..cursor
-    });
-    Ok((metas, next))
+    Ok((metas, cursor.next(page.next_page_token.as_deref())))
 }

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::connect::{Bucket, publishing};
 use super::info::{Found, Info};
 use super::{KIND, Shared};
+use crate::calls::delete_each;
 use crate::{Body, Condition, Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result};
 
 /// Chunks that wait for their acknowledgement: 4 MiB.
@@ -213,19 +214,8 @@ pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, 
     }
     let bucket = shared.connection.bucket(Operation::Delete).await;
     let bucket = &bucket.map_err(|error| error.with_backend(KIND))?;
-    let deletions = keys.into_iter().map(|key| async move {
-        let name = shared.name(key.as_str());
-        match mark(bucket, &name, None).await {
-            Ok(()) => None,
-            Err(error) if error.is_not_found() => None,
-            Err(error) => Some((key.clone(), error.with_backend(KIND).with_key(&key))),
-        }
-    });
-    let failures = stream::iter(deletions).buffer_unordered(DELETIONS);
-    Ok(failures
-        .filter_map(|failure| async { failure })
-        .collect()
-        .await)
+    let delete = |key: Key| async move { mark(bucket, &shared.name(key.as_str()), None).await };
+    Ok(delete_each(KIND, keys, DELETIONS, delete).await)
 }
 
 pub(super) async fn delete_if(shared: &Shared, key: Key, etag: String) -> Result<()> {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::future;
-use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use http::Method;
 
 use super::service::Service;
 use super::{finish, read};
+use crate::http::paging::{Cursor, pages};
 use crate::http::percent::decode;
 use crate::http::reply::nonsense;
 use crate::http::xml::Node;
@@ -20,16 +21,6 @@ const PAGE: usize = 1000;
 /// Requests for timestamps in flight.
 const HEADS: usize = 32;
 
-/// Where a listing stands.
-struct Cursor {
-    /// Prefix of names, with that of the store.
-    prefix: String,
-    /// Only names after this one.
-    after: Option<String>,
-    /// Of the next page; `None` at first.
-    token: Option<String>,
-}
-
 pub(super) fn list(
     service: &Arc<Service>,
     prefix: &str,
@@ -38,9 +29,16 @@ pub(super) fn list(
     let cursor = Cursor {
         prefix: service.name(prefix),
         after: options.start_after.map(|key| service.name(key.as_str())),
-        token: None,
+        page: None,
     };
-    let listing = pages(Arc::clone(service), cursor);
+    let asked = Arc::clone(service);
+    let listing = pages(cursor, move |cursor| {
+        let service = Arc::clone(&asked);
+        async move {
+            let page = page(&service, cursor).await;
+            page.map_err(|error| finish(error, None))
+        }
+    });
     if !options.timestamps {
         return listing;
     }
@@ -63,24 +61,6 @@ pub(super) fn list(
         .boxed()
 }
 
-fn pages(service: Arc<Service>, cursor: Cursor) -> BoxStream<'static, Result<ObjectMeta>> {
-    stream::unfold(Some(cursor), move |cursor| {
-        let service = Arc::clone(&service);
-        async move {
-            let cursor = cursor?;
-            match page(&service, cursor).await {
-                Ok((metas, next)) => Some((stream::iter(metas.into_iter().map(Ok)).boxed(), next)),
-                Err(error) => {
-                    let error = finish(error, None);
-                    Some((stream::once(async { Err(error) }).boxed(), None))
-                }
-            }
-        }
-    })
-    .flatten()
-    .boxed()
-}
-
 async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Option<Cursor>)> {
     let mut query = format!(
         "list-type=2&encoding-type=url&max-keys={PAGE}&prefix={}",
@@ -94,7 +74,7 @@ async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Opt
         query.push_str("&start-after=");
         query.push_str(&encode_component(after));
     }
-    if let Some(token) = &cursor.token {
+    if let Some(token) = &cursor.page {
         query.push_str("&continuation-token=");
         query.push_str(&encode_component(token));
     }
@@ -112,26 +92,15 @@ async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Opt
         } else {
             name.to_owned()
         };
-        let is_wanted = name.starts_with(&cursor.prefix)
-            && cursor.after.as_ref().is_none_or(|after| name > *after);
-        // What is not below the prefix of the store was not asked for.
-        let Some(key) = name.strip_prefix(&service.settings.prefix) else {
-            continue;
-        };
-        if is_wanted {
-            metas.push(meta(item, Key::new(key))?);
+        if let Some(key) = cursor.key(&name, &service.settings.prefix) {
+            metas.push(meta(item, key)?);
         }
     }
     if tree.text_of("IsTruncated") != Some("true") {
         return Ok((metas, None));
     }
-    let token = tree.text_of("NextContinuationToken");
-    let token = token.filter(|token| !token.is_empty());
-    let token = token.ok_or_else(|| wrong("no NextContinuationToken"))?;
-    let next = Cursor {
-        token: Some(token.to_owned()),
-        ..cursor
-    };
+    let next = cursor.next(tree.text_of("NextContinuationToken"));
+    let next = next.ok_or_else(|| wrong("no NextContinuationToken"))?;
     Ok((metas, Some(next)))
 }
 

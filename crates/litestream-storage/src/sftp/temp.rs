@@ -339,7 +339,7 @@ fn temp_name(shared: &Shared, target: &str) -> String {
     let moment = shared.clock.now_ms();
     format!(
         "{target}.{process}.{moment}{number:06}{}",
-        path::TEMP_SUFFIX
+        crate::tree::TEMP_SUFFIX
     )
 }
 

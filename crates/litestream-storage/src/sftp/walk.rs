@@ -1,9 +1,6 @@
 //! List: a walk over the directories below a prefix, in the order of keys.
 //!
-//! Invariant: entries are visited in the byte order of their whole keys, where a directory counts
-//! as its name with a `/`: `a.b` comes before `a/b` although the directory `a` sorts before `a.b`.
-//! The protocol answers directories in no order, so one directory at a time is held in memory,
-//! reduced to what is wanted of it.
+//! Invariant: a directory is read to its end, and what is wanted of it is in descending order.
 
 use std::sync::Arc;
 
@@ -15,7 +12,8 @@ use russh_sftp::protocol::{File, FileAttributes, StatusCode};
 use super::connection::{is_failure, is_missing};
 use super::pool::Lease;
 use super::{DIRECTORY, FILE, KIND, Shared, is_kind, object_meta};
-use crate::remote_path::{self as path, Wanted};
+use crate::remote_path::{self as path, Directories};
+use crate::tree::Wanted;
 use crate::{Error, ErrorKind, Key, ListOptions, ObjectMeta, Operation, Result};
 
 /// Requests for names in flight.
@@ -30,24 +28,16 @@ pub(super) fn list(
     prefix: String,
     options: ListOptions,
 ) -> BoxStream<'_, Result<ObjectMeta>> {
-    let start = Walk {
+    let walk = Walk {
         shared,
         wanted: Wanted::new(prefix, options),
-        pending: None,
     };
-    stream::try_unfold(start, |mut walk| async move {
-        let next = walk.next().await;
-        let next = next.map_err(|error| error.with_backend(KIND))?;
-        Ok(next.map(|meta| (meta, walk)))
-    })
-    .boxed()
+    path::walk(walk, KIND)
 }
 
 struct Walk<'a> {
     shared: &'a Shared,
     wanted: Wanted,
-    /// What is still to be visited, last first. `None` before the first look.
-    pending: Option<Vec<Entry>>,
 }
 
 struct Entry {
@@ -57,26 +47,20 @@ struct Entry {
     attributes: FileAttributes,
 }
 
-impl Walk<'_> {
-    async fn next(&mut self) -> Result<Option<ObjectMeta>> {
-        let mut pending = if let Some(pending) = self.pending.take() {
-            pending
-        } else {
-            let (path, key) = path::directory(&self.shared.root, &self.wanted.prefix, LIST)?;
-            self.read(&path, &key).await?
-        };
-        let mut found = None;
-        while found.is_none()
-            && let Some(entry) = pending.pop()
-        {
-            if entry.key.ends_with('/') {
-                pending.extend(self.read(&entry.path, &entry.key).await?);
-            } else {
-                found = self.object(entry).await?;
-            }
-        }
-        self.pending = Some(pending);
-        Ok(found)
+impl Directories for Walk<'_> {
+    type Entry = Entry;
+
+    fn key(entry: &Entry) -> &str {
+        &entry.key
+    }
+
+    async fn first(&self) -> Result<Vec<Entry>> {
+        let (path, key) = path::directory(&self.shared.root, &self.wanted.prefix, LIST)?;
+        self.read(&path, &key).await
+    }
+
+    async fn below(&self, directory: &Entry) -> Result<Vec<Entry>> {
+        self.read(&directory.path, &directory.key).await
     }
 
     /// The metadata of a file, asked for when the directory did not tell.
@@ -93,7 +77,9 @@ impl Walk<'_> {
             .filter(|found| is_kind(found, FILE))
             .map(|found| object_meta(key, &found)))
     }
+}
 
+impl Walk<'_> {
     /// The entries of a directory that are wanted, in descending order.
     async fn read(&self, path: &str, key: &str) -> Result<Vec<Entry>> {
         let lease = self.shared.pool.lease(LIST).await?;

@@ -1,12 +1,12 @@
 //! Put and delete.
 
-use futures_util::{StreamExt as _, stream};
 use russh_sftp::protocol::FileAttributes;
 
 use super::connection::{is_failure, is_missing};
 use super::pool::Lease;
 use super::temp::Temp;
 use super::{KIND, Shared, object_meta};
+use crate::calls::delete_each;
 use crate::remote_path as path;
 use crate::{Body, Condition, Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result};
 
@@ -63,17 +63,8 @@ pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, 
     }
     let lease = shared.pool.lease(Operation::Delete).await;
     let lease = &lease.map_err(|error| error.with_backend(KIND))?;
-    let removals = keys.into_iter().map(|key| async move {
-        match remove(shared, lease, &key).await {
-            Ok(()) => None,
-            Err(error) => Some((key.clone(), error.with_backend(KIND).with_key(&key))),
-        }
-    });
-    let failures = stream::iter(removals).buffer_unordered(WINDOW);
-    Ok(failures
-        .filter_map(|failure| async { failure })
-        .collect()
-        .await)
+    let delete = |key: Key| async move { remove(shared, lease, &key).await };
+    Ok(delete_each(KIND, keys, WINDOW, delete).await)
 }
 
 async fn remove(shared: &Shared, lease: &Lease, key: &Key) -> Result<()> {

@@ -1,14 +1,13 @@
 //! List: a walk over the collections below a prefix, in the order of keys.
 //!
-//! Invariant: entries are visited in the byte order of their whole keys, where a collection counts
-//! as its name with a `/`. One collection at a time is held in memory.
+//! Invariant: what is wanted of a collection comes once, in descending order.
 
-use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 
 use super::multistatus::Properties;
 use super::{KIND, Shared, file_meta};
-use crate::remote_path::{self as path, Wanted};
+use crate::remote_path::{self as path, Directories};
+use crate::tree::Wanted;
 use crate::{Key, ListOptions, ObjectMeta, Operation, Result};
 
 const LIST: Operation = Operation::List;
@@ -18,24 +17,16 @@ pub(super) fn list(
     prefix: String,
     options: ListOptions,
 ) -> BoxStream<'_, Result<ObjectMeta>> {
-    let start = Walk {
+    let walk = Walk {
         shared,
         wanted: Wanted::new(prefix, options),
-        pending: None,
     };
-    stream::try_unfold(start, |mut walk| async move {
-        let next = walk.next().await;
-        let next = next.map_err(|error| error.with_backend(KIND))?;
-        Ok(next.map(|meta| (meta, walk)))
-    })
-    .boxed()
+    path::walk(walk, KIND)
 }
 
 struct Walk<'a> {
     shared: &'a Shared,
     wanted: Wanted,
-    /// What is still to be visited, last first. `None` before the first look.
-    pending: Option<Vec<Entry>>,
 }
 
 struct Entry {
@@ -44,30 +35,30 @@ struct Entry {
     properties: Properties,
 }
 
-impl Walk<'_> {
-    async fn next(&mut self) -> Result<Option<ObjectMeta>> {
-        let mut pending = if let Some(pending) = self.pending.take() {
-            pending
-        } else {
-            let (path, key) = path::directory(&self.shared.root, &self.wanted.prefix, LIST)?;
-            let path = if path == "." { String::new() } else { path };
-            self.read(&path, &key).await?
-        };
-        let mut found = None;
-        while found.is_none()
-            && let Some(entry) = pending.pop()
-        {
-            if entry.key.ends_with('/') {
-                let path = path::join(&self.shared.root, entry.key.trim_end_matches('/'));
-                pending.extend(self.read(&path, &entry.key).await?);
-            } else {
-                found = file_meta(Key::new(entry.key), &entry.properties);
-            }
-        }
-        self.pending = Some(pending);
-        Ok(found)
+impl Directories for Walk<'_> {
+    type Entry = Entry;
+
+    fn key(entry: &Entry) -> &str {
+        &entry.key
     }
 
+    async fn first(&self) -> Result<Vec<Entry>> {
+        let (path, key) = path::directory(&self.shared.root, &self.wanted.prefix, LIST)?;
+        let path = if path == "." { String::new() } else { path };
+        self.read(&path, &key).await
+    }
+
+    async fn below(&self, collection: &Entry) -> Result<Vec<Entry>> {
+        let path = path::join(&self.shared.root, collection.key.trim_end_matches('/'));
+        self.read(&path, &collection.key).await
+    }
+
+    async fn object(&self, file: Entry) -> Result<Option<ObjectMeta>> {
+        Ok(file_meta(Key::new(file.key), &file.properties))
+    }
+}
+
+impl Walk<'_> {
     /// The entries of a collection that are wanted, in descending order.
     async fn read(&self, path: &str, key: &str) -> Result<Vec<Entry>> {
         // With a slash at its end, as collections have: servers redirect otherwise.

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use http::header::HeaderName;
 
@@ -10,7 +9,9 @@ use super::multistatus::Properties;
 use super::request::{Content, rest};
 use super::upload::Upload;
 use super::{KIND, Shared, file_meta};
-use crate::remote_path::{self as path, TEMP_SUFFIX};
+use crate::calls::delete_each;
+use crate::remote_path as path;
+use crate::tree::TEMP_SUFFIX;
 use crate::{Body, Condition, Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result};
 
 /// Deletions in flight.
@@ -187,17 +188,8 @@ fn temp_name(target: &str) -> String {
 }
 
 pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, Error)>> {
-    let deletions = keys.into_iter().map(|key| async move {
-        match remove(shared, &key).await {
-            Ok(()) => None,
-            Err(error) => Some((key.clone(), error.with_backend(KIND).with_key(&key))),
-        }
-    });
-    let failures = stream::iter(deletions).buffer_unordered(WINDOW);
-    Ok(failures
-        .filter_map(|failure| async { failure })
-        .collect()
-        .await)
+    let delete = |key: Key| async move { remove(shared, &key).await };
+    Ok(delete_each(KIND, keys, WINDOW, delete).await)
 }
 
 async fn remove(shared: &Shared, key: &Key) -> Result<()> {
