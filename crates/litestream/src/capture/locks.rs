@@ -24,7 +24,7 @@ mod linux {
 
     use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
     use std::os::unix::fs::MetadataExt;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use rustix::process::{Flock, FlockType, fcntl_getlk};
 
@@ -35,9 +35,20 @@ mod linux {
     const LOCKS: u64 = 120;
     const WRITER: u64 = LOCKS;
     const CHECKPOINTER: u64 = LOCKS + 1;
-    /// So many descriptors are looked at before all are: with thousands of databases, looking at all
-    /// for each of them is most of the cost of the start.
-    const NEAR: usize = 512;
+    /// So many descriptors on both sides of [`Near`] are looked at before all are.
+    const NEAR: RawFd = 512;
+
+    /// Where to look first for descriptors that are opened after it was made: the lowest number that
+    /// was free then. With thousands of databases, looking at all descriptors for each of them would be
+    /// most of the cost of the start.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Near(RawFd);
+
+    impl Near {
+        pub(crate) fn new() -> Self {
+            Self(std::fs::File::open("/dev/null").map_or(0, |file| file.as_raw_fd()))
+        }
+    }
 
     /// See the module. Must not be used after the last connection to the database is closed.
     pub(crate) struct Locks {
@@ -47,33 +58,9 @@ mod linux {
     impl Locks {
         /// Finds the descriptor that SQLite has of the wal-index of an open database. If it cannot
         /// be told, no lock is ever seen.
-        pub(crate) fn find(database: &Path) -> Self {
-            let identity = |path: &Path| {
-                let found = std::fs::metadata(path).ok()?;
-                Some((found.dev(), found.ino()))
-            };
-            let descriptor = || {
-                let wanted = identity(&with_suffix(database, "-shm"))?;
-                let named = |number: i32| PathBuf::from(format!("/proc/self/fd/{number}"));
-                // The lowest number that is free: what was opened lately is not far below it.
-                let free = std::fs::File::open("/dev/null").ok()?.as_raw_fd();
-                let near = (0..free)
-                    .rev()
-                    .take(NEAR)
-                    .find(|number| identity(&named(*number)) == Some(wanted));
-                if near.is_some() {
-                    return near;
-                }
-                let open = std::fs::read_dir("/proc/self/fd").ok()?;
-                open.flatten()
-                    .find(|entry| identity(&entry.path()) == Some(wanted))?
-                    .file_name()
-                    .to_str()?
-                    .parse()
-                    .ok()
-            };
+        pub(crate) fn find(database: &Path, near: Near) -> Self {
             Self {
-                descriptor: descriptor(),
+                descriptor: find(&with_suffix(database, "-shm"), near),
             }
         }
 
@@ -102,6 +89,27 @@ mod linux {
             Some(held.pid.map_or(0, |pid| pid.as_raw_nonzero().get()))
         }
     }
+
+    /// A descriptor of this process that is open on the file `path`.
+    fn find(path: &Path, near: Near) -> Option<RawFd> {
+        let wanted = std::fs::metadata(path).ok()?;
+        let is_it = |number: &RawFd| {
+            // SAFETY: only asked which file it is of; a number that is not in use, or closed
+            // meanwhile by its owner, is an error and nothing else.
+            let found = rustix::fs::fstat(unsafe { BorrowedFd::borrow_raw(*number) });
+            found.is_ok_and(|found| (found.st_dev, found.st_ino) == (wanted.dev(), wanted.ino()))
+        };
+        let mut around = (0..NEAR).flat_map(|by| [near.0 + by, near.0 - 1 - by]);
+        let found = around.find(|number| *number >= 0 && is_it(number));
+        found.or_else(|| (0..table_size()?).find(is_it))
+    }
+
+    /// A number above those of all descriptors of this process.
+    fn table_size() -> Option<RawFd> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+        size?.trim().parse().ok()
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -109,8 +117,17 @@ mod other {
     /// Without a way to see locks, waiting checkpoints wait for the next planned capture.
     pub(crate) struct Locks;
 
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Near;
+
+    impl Near {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+    }
+
     impl Locks {
-        pub(crate) fn find(_database: &std::path::Path) -> Self {
+        pub(crate) fn find(_database: &std::path::Path, _near: Near) -> Self {
             Self
         }
 
@@ -121,6 +138,6 @@ mod other {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use self::linux::Locks;
+pub(super) use self::linux::{Locks, Near};
 #[cfg(not(target_os = "linux"))]
-pub(super) use self::other::Locks;
+pub(super) use self::other::{Locks, Near};

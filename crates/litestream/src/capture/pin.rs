@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlite_wal::{READ_MARK_UNUSED, Salts, WalIndex};
 
 use super::connection::Connection;
-use super::locks::{Foreign, Locks};
+use super::locks::{Foreign, Locks, Near};
 use crate::error::{Error, Result};
 
 /// How often a torn wal-index is read again; a writer publishes within microseconds.
@@ -40,6 +40,8 @@ pub(crate) struct Pin {
     next: Hold,
     /// Found when first asked for; valid because the held connection keeps the wal-index open.
     locks: Option<Locks>,
+    /// Where the descriptors of the connections are.
+    near: Near,
 }
 
 /// What a transaction means for the writers and checkpoints of the application.
@@ -58,6 +60,7 @@ struct Hold {
 impl Pin {
     /// Opens the database and begins the first read transaction.
     pub(crate) fn open(path: &Path, busy_timeout: Duration) -> Result<Self> {
+        let near = Near::new();
         let held = Connection::open(path, busy_timeout)?;
         held.ensure_wal_mode()?;
         held.begin_read()?;
@@ -70,6 +73,7 @@ impl Pin {
             spare: None,
             next: Hold::default(),
             locks: None,
+            near,
         })
     }
 
@@ -194,9 +198,9 @@ impl Pin {
 
     /// What checkpoint another process runs now. Costs one or two system calls.
     pub(crate) fn foreign_checkpoint(&mut self) -> Foreign {
-        let path = &self.path;
+        let (path, near) = (&self.path, self.near);
         self.locks
-            .get_or_insert_with(|| Locks::find(path))
+            .get_or_insert_with(|| Locks::find(path, near))
             .checkpoint()
     }
 
