@@ -97,7 +97,7 @@ fn ladder(
         }
     }
     if is_bare(index) {
-        // Real transactions have an interval's time to come first.
+        // At once: until then v0.5 must not take over. But no more often than once an interval.
         let newest = index
             .level(Level::SNAPSHOT)
             .iter()
@@ -105,8 +105,9 @@ fn ladder(
             .max();
         let interval = settings.levels.first().copied();
         let interval = interval.unwrap_or(settings.l0_retention_check_interval);
-        let last = passed.levels.get(&Level::RAW).copied();
-        let at = newest.max(last).map(|at| interval_end(at, interval));
+        let last = passed.levels.get(&Level::RAW);
+        let next = last.map(|last| interval_end(*last, interval));
+        let at = newest.max(next);
         due.extend(at.map(|at| (at, Chore::Mark)));
     }
     if settings.delete_remote {

@@ -53,8 +53,8 @@ async fn an_hour_of_writes_costs_less_than_the_reference_and_the_base_once() {
     let puts = calls(Operation::Put);
     assert_eq!(
         puts,
-        reference_puts - 4,
-        "the base goes to one level instead of five"
+        reference_puts - 3,
+        "the base goes to one level instead of five, and its mark to level 0"
     );
     // What one file of level 1 covers goes in one request; the reference needs two, one per look.
     assert!(
