@@ -91,6 +91,8 @@ pub(crate) struct Capture {
     rebase: Option<&'static str>,
     map: PageMap,
     buffer: Vec<u8>,
+    /// When writers that a brake had kept waiting for as long as it may were let go.
+    let_go: Option<std::time::Instant>,
     /// Kept for as long as the database is open.
     pub(crate) place: Option<crate::database::Place>,
     /// Keeps other processes from replicating the same database; let go of last.
@@ -172,8 +174,13 @@ impl Capture {
     /// Captures up to one file's worth, and moves the pinned reader forward once nothing that it
     /// kept in place is missing.
     pub(crate) fn step(&mut self) -> Result<Step> {
+        self.step_within(self.settings.max_wal_bytes)
+    }
+
+    /// As [`Self::step`], with a file's worth of so many bytes of WAL; 0 means no limit.
+    fn step_within(&mut self, most: u64) -> Result<Step> {
         self.check_identity()?;
-        if let Some(step) = self.step_aside()? {
+        if let Some(step) = self.step_aside(most)? {
             if step.wrote {
                 self.write_record();
             }
@@ -188,15 +195,23 @@ impl Capture {
                 limited: false,
             }
         } else {
-            self.capture_frames(&index)?
+            self.capture_frames(&index, most)?
         };
-        if !self.is_behind(&index) && self.rebase.is_none() {
+        let may_move = !self.is_behind(&index) || self.has_passed_next();
+        if may_move && self.rebase.is_none() {
             self.pin.hand_over();
         }
         if step.wrote || was_lost {
             self.write_record();
         }
         Ok(step)
+    }
+
+    /// Whether the next pin, which began while more was committed than one file holds, stands at or before
+    /// the position by now: then it keeps all that is not captured, and lets nothing of it be copied.
+    fn has_passed_next(&self) -> bool {
+        let next = self.pin.next_mark();
+        next.is_some_and(|(salts, frame)| frame > 0 && self.tail.frames_of(salts) >= frame)
     }
 
     /// Where in the generation in force capture goes on; `None` when there is nothing to read.
@@ -226,21 +241,15 @@ impl Capture {
         Ok(fits.map(Cursor::start))
     }
 
-    fn capture_frames(&mut self, index: &WalIndex) -> Result<Step> {
+    fn capture_frames(&mut self, index: &WalIndex, most: u64) -> Result<Step> {
         let Some(cursor) = self.next_cursor(index)? else {
             return Ok(Step::default());
         };
         let limit = index.header.max_frame;
         let wal = self.open_wal()?;
-        let batch = sqlite_wal::read_batch(
-            &wal,
-            cursor,
-            limit,
-            self.settings.max_wal_bytes,
-            &mut self.map,
-            &mut self.buffer,
-        )
-        .map_err(|error| Error::wal(&self.wal_path, error))?;
+        let batch =
+            sqlite_wal::read_batch(&wal, cursor, limit, most, &mut self.map, &mut self.buffer)
+                .map_err(|error| Error::wal(&self.wal_path, error))?;
         if batch.is_empty() || (!batch.limited && batch.to.frame != limit) {
             // The wal-index promises frames that the file does not have: not our history any more.
             self.rebase = Some("wal does not hold what the wal-index promises");

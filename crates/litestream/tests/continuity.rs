@@ -12,6 +12,8 @@ mod bed;
 mod damage;
 #[path = "continuity/difference.rs"]
 mod difference;
+#[path = "continuity/overload.rs"]
+mod overload;
 #[path = "continuity/replicas.rs"]
 mod replicas;
 #[path = "continuity/restarts.rs"]

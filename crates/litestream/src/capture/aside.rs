@@ -17,7 +17,7 @@ impl Capture {
     /// Captures what there is and ends the pinned reader, while a checkpoint of another process keeps
     /// writers out and has something to copy. `None` when there is none, or no slot is to be had: then an
     /// ordinary step is due, which also ends this state.
-    pub(super) fn step_aside(&mut self) -> Result<Option<Step>> {
+    pub(super) fn step_aside(&mut self, most: u64) -> Result<Option<Step>> {
         let index = self.pin.peek()?;
         let may = self.rebase.is_none()
             // When all is copied the reader goes to slot 0, for which nobody waits then.
@@ -27,7 +27,7 @@ impl Capture {
         if !may {
             return Ok(None);
         }
-        let step = self.capture_frames(&index)?;
+        let step = self.capture_frames(&index, most)?;
         if !self.is_behind(&index) && self.rebase.is_none() {
             self.pin.move_aside();
         }

@@ -176,6 +176,20 @@ impl Pin {
         self.current.mark
     }
 
+    /// Where the reader begun by [`Self::begin_next`] stands, if there is one and that is certain.
+    pub(crate) fn next_mark(&self) -> Option<Mark> {
+        let begun = self.spare.as_ref().is_some_and(Connection::in_transaction);
+        self.next.mark.filter(|_| begun)
+    }
+
+    /// Ends what was begun by [`Self::begin_next`]; the pin stays.
+    pub(crate) fn give_up_next(&mut self) {
+        if let Some(spare) = &self.spare {
+            spare.end();
+        }
+        self.next = Hold::default();
+    }
+
     /// What the wal-index says now. Costs no system call.
     pub(crate) fn peek(&self) -> Result<WalIndex> {
         for attempt in 0..PEEK_ATTEMPTS {

@@ -84,6 +84,7 @@ impl Capture {
             rebase: None,
             map: PageMap::new(),
             buffer: Vec::new(),
+            let_go: None,
             place: None,
             _lock: lock,
         };

@@ -213,8 +213,14 @@ impl Inner {
             }
         }
         if cycle.limited {
-            cycle.more = true;
-            return Ok(cycle);
+            let caught_up = self.brake(capture)?;
+            self.note_staged(capture.take_written());
+            self.update_gauges(capture)?;
+            if !caught_up {
+                cycle.more = true;
+                return Ok(cycle);
+            }
+            cycle.limited = false;
         }
         if purpose != Purpose::Last {
             self.checkpoint(capture, purpose)?;
@@ -296,6 +302,32 @@ impl Inner {
         };
         self.note_checkpoint(capture, &report);
         Ok(())
+    }
+
+    /// Keeps writers that captures do not catch up with from making the WAL longer and longer. Answers
+    /// whether everything is captured now.
+    fn brake(&self, capture: &mut Capture) -> Result<bool> {
+        let frames = capture.frames()?;
+        let Some(most) = self.settings.truncate_pages.filter(|most| frames >= *most) else {
+            return Ok(false);
+        };
+        let report = match capture.brake(frames >= most.saturating_mul(2)) {
+            Ok(report) => report,
+            Err(error) => {
+                self.metrics.checkpoint_failed(CheckpointMode::Passive);
+                return Err(error);
+            }
+        };
+        let limited = report.steps.last().is_none_or(|step| step.limited);
+        if !report.steps.is_empty() {
+            tracing::info!(
+                system = "store", db = self.name, frames,
+                threshold = most, held = ?report.write_lock, caught_up = !limited,
+                "captures are behind writers, keeping them waiting"
+            );
+        }
+        self.note_checkpoint(capture, &report);
+        Ok(!limited)
     }
 
     fn note_checkpoint(&self, capture: &Capture, report: &Report) {
