@@ -244,8 +244,7 @@ impl Database {
 
     /// The error that captures have been ending with, and since when.
     pub fn capture_error(&self) -> Option<(String, Duration)> {
-        let (_, error, lasts) = self.inner.capture_errors()?;
-        Some((error, lasts))
+        self.inner.capture_errors()
     }
 
     /// Newest captured transaction.

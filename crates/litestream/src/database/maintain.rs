@@ -80,7 +80,8 @@ async fn follow_line(inner: &Arc<Inner>, replica: &Arc<Replica>, line: Line) {
         let work = Box::pin(perform(inner, replica, chore, &mut passed));
         let performed = inner.shared.chores.pass(work).await;
         if !matches!(performed, Err(Error::Unlisted { .. })) {
-            replica.uploads().maintained(performed.as_ref().copied());
+            let mut uploads = replica.uploads();
+            uploads.maintained(chore, performed.as_ref().copied());
         }
         match performed {
             Ok(()) => failures = 0,

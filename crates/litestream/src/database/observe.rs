@@ -4,11 +4,13 @@
 //! Invariant: nothing here waits for a capture or an upload; a lock that is taken all the time is
 //! itself a finding.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ltx::{Timestamp, Txid};
 use tokio::time::Instant;
 
+use super::maintain::chores::Chore;
 use super::{Database, Inner};
 use crate::error::{Error, ErrorKind};
 use crate::lease::Lease;
@@ -24,20 +26,15 @@ const SLACK: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 struct Errors {
     first: Instant,
-    count: u32,
     text: String,
     permanent: bool,
 }
 
 impl Errors {
     fn note(errors: &mut Option<Self>, error: &Error) {
-        let now = Instant::now();
-        let (first, count) = errors
-            .as_ref()
-            .map_or((now, 0), |errors| (errors.first, errors.count));
+        let first = errors.as_ref().map(|errors| errors.first);
         *errors = Some(Self {
-            first,
-            count: count.saturating_add(1),
+            first: first.unwrap_or_else(Instant::now),
             text: error.to_string(),
             permanent: is_permanent(error.kind()),
         });
@@ -83,7 +80,8 @@ pub(super) struct Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
     errors: Option<Errors>,
-    maintenance: Option<Errors>,
+    /// Of the chores that failed when they were last tried.
+    maintenance: BTreeMap<Chore, Errors>,
     last_success: Option<Timestamp>,
     shown: Option<Shown>,
 }
@@ -102,9 +100,19 @@ impl Uploads {
         Self::ended(&mut self.errors, result);
     }
 
-    /// A compaction, a snapshot or a retention pass ended so.
-    pub(crate) fn maintained(&mut self, result: Result<(), &Error>) {
-        Self::ended(&mut self.maintenance, result);
+    /// A chore ended so: of the others this says nothing.
+    pub(super) fn maintained(&mut self, chore: Chore, result: Result<(), &Error>) {
+        let mut errors = self.maintenance.remove(&chore);
+        Self::ended(&mut errors, result);
+        if let Some(errors) = errors {
+            self.maintenance.insert(chore, errors);
+        }
+    }
+
+    /// The failure of a chore that has lasted longest.
+    fn maintenance_error(&self) -> Option<String> {
+        let oldest = self.maintenance.values().min_by_key(|errors| errors.first);
+        oldest.map(|errors| errors.text.clone())
     }
 
     fn ended(errors: &mut Option<Errors>, result: Result<(), &Error>) {
@@ -212,10 +220,10 @@ impl Inner {
     }
 
     /// Errors of captures without a success in between, their text, and since when.
-    pub(super) fn capture_errors(&self) -> Option<(u32, String, Duration)> {
+    pub(super) fn capture_errors(&self) -> Option<(String, Duration)> {
         let progress = self.progress();
         let errors = progress.errors.as_ref()?;
-        Some((errors.count, errors.text.clone(), errors.first.elapsed()))
+        Some((errors.text.clone(), errors.first.elapsed()))
     }
 
     fn facts(&self, replica: &Replica, uploads: &Uploads, enabled: bool, now: Instant) -> Facts {
@@ -271,10 +279,7 @@ impl Inner {
                 uploads.last_success
             },
             lease: replica.lease().map(Lease::state),
-            maintenance_error: uploads
-                .maintenance
-                .as_ref()
-                .map(|errors| errors.text.clone()),
+            maintenance_error: uploads.maintenance_error(),
         }
     }
 
@@ -349,5 +354,38 @@ impl Inner {
                 "replica state"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ltx::Level;
+
+    use super::*;
+
+    /// A snapshot that succeeds does not hide that a level cannot be compacted, nor the other way round.
+    #[test]
+    fn the_success_of_one_chore_leaves_the_error_of_another() {
+        let mut uploads = Uploads::default();
+        let failed = |text: &str| Error::Setting(text.to_owned());
+        let (first, second) = (Level::new(1).unwrap(), Level::new(2).unwrap());
+        uploads.maintained(Chore::Compact(first), Err(&failed("one")));
+        uploads.maintained(Chore::Snapshot, Err(&failed("nine")));
+        assert_eq!(uploads.maintenance_error().as_deref(), Some("one"));
+        for chore in [Chore::Compact(second), Chore::RetainRaw, Chore::Mark] {
+            uploads.maintained(chore, Ok(()));
+        }
+        assert_eq!(uploads.maintenance_error().as_deref(), Some("one"));
+        uploads.maintained(Chore::Compact(first), Err(&failed("one, again")));
+        assert_eq!(uploads.maintenance_error().as_deref(), Some("one, again"));
+        uploads.maintained(
+            Chore::Compact(first),
+            Err(&Error::Closing { what: "compact" }),
+        );
+        assert_eq!(uploads.maintenance_error().as_deref(), Some("one, again"));
+        uploads.maintained(Chore::Compact(first), Ok(()));
+        assert_eq!(uploads.maintenance_error().as_deref(), Some("nine"));
+        uploads.maintained(Chore::Snapshot, Ok(()));
+        assert_eq!(uploads.maintenance_error(), None);
     }
 }

@@ -12,8 +12,8 @@ use crate::replica::RemoteIndex;
 use crate::settings::RetentionSettings;
 
 /// A piece of work on a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chore {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::database) enum Chore {
     /// Merges what is new in the level below into this one.
     Compact(Level),
     /// Gives level 0 the newest transaction, which only a snapshot holds.
