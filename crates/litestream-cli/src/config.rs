@@ -127,6 +127,8 @@ pub struct DatabaseConfig {
     pub truncate_page_n: u32,
     /// Most WAL bytes captured at a time; `None`: no limit.
     pub max_sync_wal_bytes: Option<u64>,
+    /// Most bytes of local level-0 files; `None`: the size of the database, or 256 MiB if that is more.
+    pub max_staged_bytes: Option<u64>,
     /// Restore before replicating when the file is missing.
     pub restore_if_db_not_exists: bool,
     /// The key `replica`, after inheritance.

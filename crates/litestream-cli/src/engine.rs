@@ -131,7 +131,7 @@ pub(crate) fn database(config: &Config, db: &DatabaseConfig, path: &Path) -> Dat
         min_checkpoint_pages: u32::try_from(db.min_checkpoint_page_count).unwrap_or(u32::MAX),
         truncate_pages: Some(db.truncate_page_n),
         max_sync_wal_bytes: db.max_sync_wal_bytes.unwrap_or(0),
-        max_staged_bytes: None,
+        max_staged_bytes: db.max_staged_bytes,
         shutdown_sync_timeout: config.shutdown_sync_timeout,
         shutdown_sync_interval: config.shutdown_sync_interval,
     }

@@ -113,6 +113,9 @@ section! {
         truncate_page_n: Option<i64> = "truncate-page-n",
         /// Most WAL bytes captured at a time. Default 67108864; 0 = no limit.
         max_sync_wal_bytes: Option<MaxSyncWalBytes> = "max-sync-wal-bytes",
+        /// Ours: bytes of local level-0 files above which a replica that is away is given up for a snapshot. Default
+        /// 0 = the size of the database, 268435456 at least.
+        max_staged_bytes: Option<MaxSyncWalBytes> = "max-staged-bytes",
         /// Restore before replicating when the file is missing. Default false.
         restore_if_db_not_exists: Option<bool> = "restore-if-db-not-exists",
         /// The replica.

@@ -191,6 +191,10 @@ fn resolve_database(env: &Env, raw: RawDatabase) -> DatabaseConfig {
             None => Some(defaults::MAX_SYNC_WAL_BYTES),
             Some(bytes) => u64::try_from(bytes.0).ok().filter(|bytes| *bytes > 0),
         },
+        max_staged_bytes: raw
+            .max_staged_bytes
+            .and_then(|bytes| u64::try_from(bytes.0).ok())
+            .filter(|bytes| *bytes > 0),
         restore_if_db_not_exists: raw.restore_if_db_not_exists.unwrap_or(false),
         replica: raw.replica,
         replica_list: raw.replicas,

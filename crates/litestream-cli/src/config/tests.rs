@@ -74,6 +74,25 @@ fn zero_switches_off_where_it_may() {
     );
 }
 
+/// A key of our own; in the program as with the library, nothing means as much as the database has.
+#[test]
+fn the_bound_of_local_files_may_be_set() {
+    let bound = |text: &str| {
+        let text = format!("dbs:\n- path: a\n  {text}\n  replica: {{path: r}}\n");
+        let config = config(&text);
+        assert!(config.warnings.is_empty());
+        let database = &config.dbs[0];
+        let path = std::path::Path::new("/srv/data/a");
+        let settings = crate::engine::database(&config, database, path);
+        settings.max_staged_bytes
+    };
+    assert_eq!(bound("max-staged-bytes: 5_000_000"), Some(5_000_000));
+    assert_eq!(bound("max-staged-bytes: 0"), None);
+    assert_eq!(bound("busy-timeout: 1s"), None);
+    let text = "dbs:\n- path: a\n  max-staged-bytes: 5MB\n";
+    assert!(refusal(text).contains("line 3: cannot unmarshal !!str `5MB` into int64"));
+}
+
 #[test]
 fn scalars_follow_yaml_1_1() {
     let config = config(
