@@ -29,7 +29,7 @@ pub(crate) use self::retention::{
     expired_raw, expired_snapshots, raw_to_delete, snapshots_to_delete,
 };
 use crate::bridge::{ChunkReader, ChunkWriter};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::local::LocalDir;
 use crate::pool::Pool;
 use crate::replica::{RemoteFile, Replica};
@@ -84,14 +84,41 @@ pub(crate) async fn merge_into(
 ) -> Result<RemoteFile> {
     // Another writer may have been seen since this became due.
     replica.check_alone()?;
+    let merged = merge_from(replica, Some(local), pool, &inputs, level, range).await;
+    let is_local = |file: &RemoteFile| local_copy(local, file).is_some_and(|path| path.exists());
+    match merged {
+        Err(error) if error.kind() == ErrorKind::Corrupt && inputs.iter().any(is_local) => {
+            // The replica has them all: what it has was verified when it was put there.
+            tracing::warn!(
+                replica = replica.kind(), level = level.get(), %error,
+                "a local ltx file may be damaged, merging from the replica"
+            );
+            merge_from(replica, None, pool, &inputs, level, range).await
+        }
+        merged => merged,
+    }
+}
+
+/// The copy of a level-0 file in the meta directory, if it is still there.
+fn local_copy(local: &LocalDir, file: &RemoteFile) -> Option<PathBuf> {
+    (file.level == Level::RAW && file.range.is_single()).then(|| local.file(file.range.max))
+}
+
+async fn merge_from(
+    replica: &Replica,
+    local: Option<&LocalDir>,
+    pool: &Pool,
+    inputs: &[RemoteFile],
+    level: Level,
+    range: TxidRange,
+) -> Result<RemoteFile> {
     let most = inputs.iter().map(|file| file.size).sum();
     let sources = Sources {
         store: Arc::clone(replica.store()),
         files: inputs
-            .into_iter()
+            .iter()
             .map(|file| InputFile {
-                local: (file.level == Level::RAW && file.range.is_single())
-                    .then(|| local.file(file.range.max)),
+                local: local.and_then(|local| local_copy(local, file)),
                 key: replica.layout().key(file.level, file.range),
             })
             .collect(),
@@ -152,7 +179,7 @@ struct Sources {
 }
 
 struct InputFile {
-    /// The local copy of a level-0 file: cheaper, and certainly whole.
+    /// The local copy of a level-0 file: cheaper, and visible at once.
     local: Option<PathBuf>,
     key: Key,
 }

@@ -206,6 +206,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A local file that a replica still needs is damaged.
+    #[error("verify ltx file {}: ltx file corrupted: {reason}", path.display())]
+    LtxDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Somebody else writes to the replica: this process has stopped writing to it, so that the two
     /// histories do not get mixed.
     #[error(
@@ -313,6 +321,7 @@ impl Error {
             | Self::ShortPage { .. }
             | Self::TooSmall { .. }
             | Self::Integrity { .. }
+            | Self::LtxDamaged { .. }
             | Self::NonContiguous { .. } => ErrorKind::Corrupt,
             Self::NotWal { .. } | Self::Setting(_) => ErrorKind::Invalid,
             Self::Follow(error) => error.kind(),
@@ -339,7 +348,7 @@ impl Error {
     /// What a user can do, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::LtxMissing { .. } => Some(
+            Self::LtxMissing { .. } | Self::LtxDamaged { .. } => Some(
                 "local state is incomplete; nothing in the replica was changed. The replica \
                  catches up with a new snapshot",
             ),

@@ -182,8 +182,19 @@ impl LocalDir {
     }
 
     /// Header, trailer and size of a level-0 file; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`Error::LtxDamaged`] when it has none.
     pub(crate) fn ends(&self, txid: Txid) -> Result<Option<Ends>> {
         read_ends(&self.file(txid))
+    }
+
+    /// The same; `None` also for a file whose ends are damaged.
+    pub(crate) fn sound_ends(&self, txid: Txid) -> Result<Option<Ends>> {
+        match self.ends(txid) {
+            Err(Error::LtxDamaged { .. }) => Ok(None),
+            other => other,
+        }
     }
 
     /// Path of the page checksums.
@@ -330,6 +341,14 @@ fn read_ends(path: &Path) -> Result<Option<Ends>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fail(error)),
     };
+    let damaged = |reason: String| Error::LtxDamaged {
+        path: path.to_owned(),
+        reason,
+    };
+    let length = file.metadata().map_err(fail)?.len();
+    if length < (ltx::HEADER_SIZE + ltx::TRAILER_SIZE) as u64 {
+        return Err(damaged(format!("{length} bytes are no ltx file")));
+    }
     let mut header = [0; ltx::HEADER_SIZE];
     let mut trailer = [0; ltx::TRAILER_SIZE];
     file.read_exact(&mut header).map_err(fail)?;
@@ -337,7 +356,7 @@ fn read_ends(path: &Path) -> Result<Option<Ends>> {
         .map_err(fail)?;
     file.read_exact(&mut trailer).map_err(fail)?;
     let size = file.stream_position().map_err(fail)?;
-    let header = ltx::Header::decode(&header).map_err(|error| Error::ltx("decode", path, error))?;
+    let header = ltx::Header::decode(&header).map_err(|error| damaged(error.to_string()))?;
     Ok(Some(Ends {
         header,
         trailer,

@@ -19,6 +19,7 @@ pub(crate) struct DatabaseMetrics {
     passive: ModeMetrics,
     truncate: ModeMetrics,
     pub(crate) compaction_verify_errors: AtomicU64,
+    pub(crate) damaged_files: AtomicU64,
     pub(crate) write_lock_nanoseconds: AtomicU64,
     pub(crate) write_lock_longest_nanoseconds: AtomicU64,
 }
@@ -67,6 +68,9 @@ pub struct MetricsSnapshot {
     /// Compactions after which the level was found to have a gap or an overlap
     /// (`litestream_compaction_verify_error_count`).
     pub compaction_verify_errors: u64,
+    /// Local level-0 files that were found damaged when a replica needed them
+    /// (`litestream_ltx_damaged_count`).
+    pub damaged_files: u64,
     /// Time for which the write lock was held, in all.
     pub write_lock: Duration,
     /// The longest time for which the write lock was held.
@@ -128,6 +132,7 @@ impl DatabaseMetrics {
             passive: mode(&self.passive),
             truncate: mode(&self.truncate),
             compaction_verify_errors: get(&self.compaction_verify_errors),
+            damaged_files: get(&self.damaged_files),
             write_lock: Duration::from_nanos(get(&self.write_lock_nanoseconds)),
             write_lock_longest: Duration::from_nanos(get(&self.write_lock_longest_nanoseconds)),
         }

@@ -12,6 +12,8 @@ mod bed;
 mod damage;
 #[path = "continuity/difference.rs"]
 mod difference;
+#[path = "continuity/garbled.rs"]
+mod garbled;
 #[path = "continuity/overload.rs"]
 mod overload;
 #[path = "continuity/replicas.rs"]

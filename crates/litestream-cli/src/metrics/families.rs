@@ -21,7 +21,7 @@ type Counted = fn(&CheckpointCounts) -> f64;
 type Measured = fn(&ReplicaStatus) -> Option<f64>;
 
 /// One series per database.
-const OF_DATABASE: [(&str, Kind, &str, Value); 8] = [
+const OF_DATABASE: [(&str, Kind, &str, Value); 9] = [
     (
         "litestream_db_size",
         Kind::Gauge,
@@ -69,6 +69,12 @@ const OF_DATABASE: [(&str, Kind, &str, Value); 8] = [
         Kind::Gauge,
         "1 while captures fail for lack of space, else 0",
         |metrics| if metrics.disk_full { 1.0 } else { 0.0 },
+    ),
+    (
+        "litestream_ltx_damaged_count",
+        Kind::Counter,
+        "Number of local LTX files found damaged before their upload",
+        |metrics| metrics.damaged_files as f64,
     ),
 ];
 

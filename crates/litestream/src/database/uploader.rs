@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::cycle::{Purpose, backoff};
 use super::{Inner, maintain, mark, snapshot};
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::add;
 use crate::replica::{Need, Replica};
 
 /// The same error is logged at most so often.
@@ -155,6 +156,15 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
                     system = "store", db = inner.name, replica = replica.kind(),
                     path = %path.display(),
                     "local ltx file is gone, catching up with a snapshot"
+                );
+                snapshot::catch_up(inner, replica).await?;
+                return Ok(Pass::Limited);
+            }
+            Err(error @ Error::LtxDamaged { .. }) => {
+                add(&inner.metrics.damaged_files, 1);
+                tracing::error!(
+                    system = "store", db = inner.name, replica = replica.kind(), %error,
+                    "local ltx file is damaged, catching up with a snapshot"
                 );
                 snapshot::catch_up(inner, replica).await?;
                 return Ok(Pass::Limited);

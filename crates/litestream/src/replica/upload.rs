@@ -7,12 +7,12 @@
 //! notes it; the transaction is acknowledged. An error in between leaves the acknowledged
 //! transaction where it was, and the same file is put again: that is harmless, its bytes are equal.
 
-use std::path::Path;
 use std::time::Duration;
 
-use litestream_storage::{self as storage, Body, ByteRange, Condition, Key, PutOptions};
+use litestream_storage::{self as storage, ByteRange, Condition, Key, PutOptions};
 use ltx::{Level, Txid, TxidRange};
 
+use super::checked::Checked;
 use super::{RemoteFile, RemoteIndex, Replica};
 use crate::capture::Extent;
 use crate::error::{Error, Result};
@@ -191,7 +191,8 @@ impl Replica {
             return Ok(true);
         };
         let files = local.clone();
-        let both = move || Ok((files.ends(txid)?, files.ends(before)?));
+        // A damaged file is as good as none; if it is the one to be put, that is found out there.
+        let both = move || Ok((files.sound_ends(txid)?, files.sound_ends(before)?));
         let (Some(Ends { header: ours, .. }), before) = local.pool().run(both).await? else {
             return Ok(true);
         };
@@ -223,7 +224,9 @@ impl Replica {
     /// # Cost
     /// One small ranged read, once after start.
     async fn origin(&self, local: &LocalDir, newest: Txid) -> Result<Origin> {
-        let Some(ours) = local_ends(local, newest).await? else {
+        let files = local.clone();
+        let ours = local.pool().run(move || files.sound_ends(newest)).await?;
+        let Some(ours) = ours else {
             let accepted = self.watch.has_accepted(newest);
             return Ok(if accepted {
                 Origin::Ours
@@ -270,11 +273,14 @@ impl Replica {
         }
     }
 
-    /// Puts one level-0 file and acknowledges its transaction. An object that is there already is
+    /// Verifies one level-0 file, puts it and acknowledges its transaction. An object that is there already is
     /// never replaced: it is the same file, put by a call whose answer was lost, or another writer's.
     ///
     /// # Durability
     /// When this returns, the transaction is restorable from the replica.
+    ///
+    /// # Errors
+    /// [`Error::LtxMissing`] and [`Error::LtxDamaged`] when the local file is of no use: nothing is put.
     ///
     /// # Cost
     /// One request; on stores without conditional writes one more, to see that the key is free.
@@ -287,7 +293,8 @@ impl Replica {
         let (level, range) = (Self::level_of(txid), TxidRange::single(txid));
         let key = self.layout.key(level, range);
         let created = ours.header.timestamp;
-        if let Some(size) = self.put_new(&path, &key, &ours).await? {
+        let content = Checked::read(local, txid, ours.size).await?;
+        if let Some(size) = self.put_new(&content, &key, &ours).await? {
             self.note_file(level, range, size, created);
         } else {
             let size = self.store.head(key).await?.size;
@@ -308,18 +315,14 @@ impl Replica {
     }
 
     /// Puts a file unless its key is taken; gives the stored size.
-    async fn put_new(&self, path: &Path, key: &Key, ours: &Ends) -> Result<Option<u64>> {
+    async fn put_new(&self, content: &Checked, key: &Key, ours: &Ends) -> Result<Option<u64>> {
         let put = |condition| {
-            let body = Body::File {
-                path: path.to_owned(),
-                size: ours.size,
-            };
             let options = PutOptions {
                 timestamp: Some(ours.header.timestamp.as_millis()),
+                size_hint: Some(ours.size),
                 condition,
-                ..PutOptions::default()
             };
-            self.store.put(key.clone(), body, options)
+            self.store.put(key.clone(), content.body(), options)
         };
         if self.watch.has_conditions() {
             match put(Condition::IfAbsent).await {
