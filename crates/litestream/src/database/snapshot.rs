@@ -70,7 +70,9 @@ pub(super) async fn write_within(
     merge(inner, replica).await
 }
 
-/// Brings a replica up to date with a snapshot where level-0 files do not lead on.
+/// Brings a replica up to date with a snapshot where level-0 files do not lead on. It never takes the place of
+/// one that is there: that would be of another writer, or of ours with a lost answer. Which of them is
+/// found out with the listing that follows on the error.
 ///
 /// # Cost
 /// As for [`write`].
@@ -79,7 +81,7 @@ pub(super) async fn catch_up(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Resu
         most_wal: None,
         place: Place::Snapshot,
     };
-    let snapshot = put(inner, replica, image);
+    let snapshot = put_if_free(inner, replica, image);
     if let Some(txid) = inner.shared.catching_up.pass(snapshot).await? {
         replica.caught_up(txid);
     }
@@ -99,13 +101,20 @@ pub(super) async fn claim(inner: &Arc<Inner>, replica: &Arc<Replica>, txid: Txid
         most_wal: None,
         place: Place::Claim(txid),
     };
-    let had_conditions = replica.has_conditions();
-    let claimed = put(inner, replica, image).await;
-    if claimed.is_err() && had_conditions && !replica.has_conditions() {
-        // The store has just said that it has no conditional writes.
-        return put(inner, replica, image).await.map(drop);
+    put_if_free(inner, replica, image).await.map(drop)
+}
+
+/// As [`put`], once more if the store says that it has no conditional writes: then it is looked whether the
+/// place is free.
+async fn put_if_free(
+    inner: &Arc<Inner>,
+    replica: &Arc<Replica>,
+    image: Image,
+) -> Result<Option<Txid>> {
+    match put(inner, replica, image).await {
+        Err(error) if replica.learns_of_no_conditions(&error) => put(inner, replica, image).await,
+        result => result,
     }
-    claimed.map(drop)
 }
 
 /// How the database is read, and where the image goes.
@@ -118,7 +127,7 @@ struct Image {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// A snapshot.
+    /// A snapshot, under a key that must be free.
     Snapshot,
     /// A snapshot; the level-0 files up to it go to the replica before.
     BehindFiles,
@@ -187,8 +196,9 @@ async fn put_image(
             timestamp: Some(timestamp.as_millis()),
             size_hint: Some(most),
             condition: match image.place {
-                Place::Claim(_) => replica.if_absent(),
-                Place::Snapshot | Place::BehindFiles => Condition::None,
+                Place::Claim(_) | Place::Snapshot => replica.if_absent(),
+                // A snapshot that is there is of the same transaction, whose level-0 file is ours.
+                Place::BehindFiles => Condition::None,
             },
         };
         let put = replica.store().put(key, Body::Stream(body), options).await;
@@ -202,12 +212,9 @@ async fn put_image(
     if ended == Ended::GivenUp {
         return Ok(None);
     }
-    let put = match image.place {
-        Place::Claim(txid) => put?.map_or_else(
-            |error| replica.claimed(txid, Err(error)).map(Ok),
-            |stored| Ok(Ok(stored)),
-        )?,
-        Place::Snapshot | Place::BehindFiles => put?,
+    let put = match (image.place, put?) {
+        (Place::Claim(txid), Err(error)) => return Err(replica.claim_failed(txid, error)),
+        (_, put) => put,
     };
     let stored = told_first(encoded, put)?;
     let (txid, timestamp, size) = stored.ok_or(Error::Closing { what: "snapshot" })?;
@@ -235,7 +242,7 @@ async fn make_room(
     txid: Txid,
 ) -> Result<()> {
     match place {
-        Place::Snapshot => Ok(()),
+        Place::Snapshot => replica.check_vacant(Level::SNAPSHOT, image_of(txid)).await,
         Place::BehindFiles => uploader::upload_up_to(inner, replica, txid).await,
         Place::Claim(claimed) => {
             // A local file of that transaction is not what is put there; compaction must not find it.

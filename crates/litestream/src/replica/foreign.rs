@@ -81,12 +81,6 @@ impl Replica {
     pub(crate) fn accept(&self, newest: Option<Txid>) {
         self.watch.state().accepted = newest;
     }
-
-    /// Whether the store is believed to have conditional writes.
-    pub(crate) fn has_conditions(&self) -> bool {
-        self.watch.has_conditions()
-    }
-
     /// The condition for a put that must not replace anything, as far as the store has one.
     pub(crate) fn if_absent(&self) -> Condition {
         if self.watch.has_conditions() {

@@ -248,11 +248,14 @@ impl Replica {
         }
         // A compacted file carries the time of its newest transaction.
         let theirs = self.read_header(&remote).await?;
-        let salts = |header: &ltx::Header| (header.wal_salt1, header.wal_salt2);
         let is_same = match (remote.level, theirs) {
             // Another snapshot of transaction 1 is ours if it was taken of the same WAL.
             (Level::SNAPSHOT, Some(theirs)) if is_base => salts(&theirs) == salts(&ours.header),
-            (Level::SNAPSHOT, _) => true,
+            (Level::SNAPSHOT, theirs) => {
+                return Ok(theirs.map_or(Origin::Unproved, |theirs| {
+                    of_snapshot(&theirs, &ours.header)
+                }));
+            }
             (_, theirs) => theirs.is_some_and(|theirs| theirs.timestamp == ours.header.timestamp),
         };
         Ok(if is_same { Origin::Ours } else { Origin::Other })
@@ -359,19 +362,55 @@ impl Replica {
         Err(self.fence(txid))
     }
 
-    /// What a put means that was to take a free key of level 0: a key that is taken shows another
-    /// writer.
-    pub(crate) fn claimed<T>(&self, txid: Txid, put: storage::Result<T>) -> Result<T> {
-        match put {
-            Err(error) if error.kind() == storage::ErrorKind::AlreadyExists => {
-                Err(self.fence(txid))
-            }
-            Err(error) if error.kind() == storage::ErrorKind::Unsupported => {
-                self.watch.no_conditions();
-                Err(error.into())
-            }
-            other => Ok(other?),
+    /// On stores without conditional writes: fails if a key is taken, as a conditional put would.
+    pub(crate) async fn check_vacant(&self, level: Level, range: TxidRange) -> Result<()> {
+        let key = self.layout.key(level, range);
+        if self.watch.has_conditions() || self.is_free(&key).await? {
+            return Ok(());
         }
+        let error = storage::Error::new(storage::ErrorKind::AlreadyExists, storage::Operation::Put);
+        Err(error.with_key(&key).into())
+    }
+
+    /// What the error of a put means that was to take a free key of level 0: a key that is taken shows
+    /// another writer.
+    pub(crate) fn claim_failed(&self, txid: Txid, error: storage::Error) -> Error {
+        match error.kind() {
+            storage::ErrorKind::AlreadyExists => self.fence(txid),
+            _ => error.into(),
+        }
+    }
+
+    /// Notes it if this is how a store says that it has no conditional writes; `true` the first time.
+    pub(crate) fn learns_of_no_conditions(&self, error: &Error) -> bool {
+        let says = matches!(
+            error,
+            Error::Storage(error) if error.kind() == storage::ErrorKind::Unsupported
+        );
+        let is_news = says && self.watch.has_conditions();
+        if is_news {
+            self.watch.no_conditions();
+        }
+        is_news
+    }
+}
+
+fn salts(header: &ltx::Header) -> (u32, u32) {
+    (header.wal_salt1, header.wal_salt2)
+}
+
+/// Whether a snapshot is of the history of the local file of its transaction. It says where in the WAL the state
+/// ends that it holds, if it was read from the database; a merged one has the time of that transaction.
+/// Where the WAL was started anew in between, nothing is proved.
+fn of_snapshot(theirs: &ltx::Header, ours: &ltx::Header) -> Origin {
+    let end = |header: &ltx::Header| header.wal_offset + header.wal_size;
+    let same_wal = salts(theirs) == salts(ours);
+    if theirs.timestamp == ours.timestamp || (same_wal && end(theirs) == end(ours)) {
+        Origin::Ours
+    } else if same_wal || theirs.timestamp < ours.timestamp {
+        Origin::Other
+    } else {
+        Origin::Unproved
     }
 }
 

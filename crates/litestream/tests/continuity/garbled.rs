@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use ltx::Level;
+use litestream_storage::{Fault, Key, ObjectStore as _, Operation, PutOptions};
+use ltx::{Level, Txid};
 
 use crate::bed::{Bed, commit, level};
 
@@ -116,5 +117,39 @@ async fn a_damaged_copy_of_what_the_replica_has_stops_nothing() {
         commit(&application, 1);
         bed.sync(&engine).await;
         bed.prove().await;
+    }
+}
+
+/// A snapshot that brings a replica up to date does not take the place of another writer's of the same name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_closes_a_gap_replaces_nothing() {
+    for conditional in [true, false] {
+        let (bed, application) = Bed::new();
+        if !conditional {
+            let first_put = Fault::Before(litestream_storage::ErrorKind::Unsupported);
+            bed.remote.fail_next(Operation::Put, first_put);
+        }
+        let engine = bed.start();
+        commit(&application, 2);
+        bed.sync(&engine).await;
+        let other = bed.remote.inner().snapshot();
+        let other = other.into_values().next().unwrap().content;
+        commit(&application, 1);
+        let txid = engine.database.sync().await.unwrap().txid.unwrap();
+        std::fs::remove_file(bed.local(txid)).unwrap();
+        let taken = Key::new(format!("ltx/9/{}-{txid}.ltx", Txid::FIRST));
+        let put =
+            bed.remote
+                .inner()
+                .put(taken.clone(), other.clone().into(), PutOptions::default());
+        put.await.unwrap();
+        let error = engine.sync().await.unwrap_err();
+        assert_eq!(
+            bed.remote.inner().snapshot()[&taken].content,
+            other,
+            "{error}"
+        );
+        // Nothing was acknowledged that cannot be restored, and what was is still there.
+        assert!(engine.database.replicated() < Some(txid));
     }
 }
