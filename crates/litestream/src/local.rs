@@ -25,17 +25,32 @@ pub(crate) struct LocalDir {
     folding: Arc<Mutex<()>>,
     /// Whether page checksums are being written from scratch.
     writing_sums: Arc<AtomicBool>,
+    lock: Arc<Mutex<Lock>>,
     pool: Pool,
+}
+
+/// The lock file, and how many in this process hold it together.
+#[derive(Debug, Default)]
+struct Lock {
+    file: Option<fs::File>,
+    holders: usize,
 }
 
 /// The database is ours as long as this lives.
 #[derive(Debug)]
-pub(crate) struct DirectoryLock(fs::File);
+pub(crate) struct DirectoryLock(Arc<Mutex<Lock>>);
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
+        let mut lock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.holders = lock.holders.saturating_sub(1);
+        if lock.holders > 0 {
+            return;
+        }
         // Closing alone would leave the lock to a child process that has not yet begun its program.
-        if let Err(error) = self.0.unlock() {
+        if let Some(file) = lock.file.take()
+            && let Err(error) = file.unlock()
+        {
             tracing::debug!(%error, "unlock meta directory");
         }
     }
@@ -64,6 +79,7 @@ impl LocalDir {
             files,
             folding: Arc::default(),
             writing_sums: Arc::default(),
+            lock: Arc::default(),
             pool,
         }
     }
@@ -95,24 +111,43 @@ impl LocalDir {
         self.root.join("position")
     }
 
-    /// Takes the database for this process, until the answer is dropped. The lock is on a file of its
+    /// Takes the database for this process, until the last answer is dropped. The lock is on a file of its
     /// own: closing a descriptor of the database would let go of all locks that SQLite has on it.
     ///
     /// # Errors
     /// [`Error::Locked`] when another process has it. A file system without locks is no error.
     pub(crate) fn lock(&self, ownership: &Ownership) -> Result<DirectoryLock> {
-        self.files.create_directory(&self.root, ownership)?;
-        let path = self.root.join("lock");
-        let file =
-            open_in_place(&path, ownership).map_err(|error| Error::io("open", &path, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(DirectoryLock(file)),
-            Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path }),
-            Err(fs::TryLockError::Error(error)) => {
-                tracing::debug!(path = %path.display(), %error, "file system without locks");
-                Ok(DirectoryLock(file))
+        let mut lock = self.lock_state();
+        if lock.holders == 0 {
+            self.files.create_directory(&self.root, ownership)?;
+            let path = self.root.join("lock");
+            let file =
+                open_in_place(&path, ownership).map_err(|error| Error::io("open", &path, error))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked { path }),
+                Err(fs::TryLockError::Error(error)) => {
+                    tracing::debug!(path = %path.display(), %error, "file system without locks");
+                }
             }
+            lock.file = Some(file);
         }
+        lock.holders += 1;
+        Ok(DirectoryLock(Arc::clone(&self.lock)))
+    }
+
+    /// The same, if somebody in this process has it already.
+    pub(crate) fn share_lock(&self) -> Option<DirectoryLock> {
+        let mut lock = self.lock_state();
+        if lock.holders == 0 {
+            return None;
+        }
+        lock.holders += 1;
+        Some(DirectoryLock(Arc::clone(&self.lock)))
+    }
+
+    fn lock_state(&self) -> MutexGuard<'_, Lock> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// TXIDs of all level-0 files, ascending; a folder that is not there is empty.

@@ -10,6 +10,7 @@ mod known;
 mod layout;
 mod upload;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{FutureExt, TryFutureExt};
@@ -63,6 +64,8 @@ pub struct Replica {
     pub(crate) hurry: Notify,
     /// One upload, compaction or deletion pass at a time.
     pub(crate) work: tokio::sync::Mutex<()>,
+    /// Another process has written here while the database was closed.
+    stale: AtomicBool,
 }
 
 impl Replica {
@@ -82,6 +85,7 @@ impl Replica {
             watch: ForeignWatch::default(),
             hurry: Notify::new(),
             work: tokio::sync::Mutex::new(()),
+            stale: AtomicBool::new(false),
         }
     }
 
@@ -247,6 +251,23 @@ impl Replica {
     /// Forgets what the replica holds: it is listed again before the next work.
     pub(crate) fn forget_index(&self) {
         self.index.forget();
+    }
+
+    /// Has the index forgotten before the next work.
+    pub(crate) fn set_stale(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was asked for.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    /// Forgets the index if that was asked for; for whoever has [`Self::work`].
+    pub(crate) fn forget_stale_index(&self) {
+        if self.stale.swap(false, Ordering::Relaxed) {
+            self.forget_index();
+        }
     }
 
     /// Lists the files of one level.

@@ -195,6 +195,7 @@ impl Inner {
         }
         capture.place = Some(place);
         *self.asleep() = None;
+        self.compare_position(capture.position());
         self.publish(capture.position());
         self.opened(capture.position());
         Ok(Some(capture))

@@ -7,18 +7,23 @@
 //! Invariant: dozing is the same as stopping and starting as far as the data is concerned: nobody pins
 //! the WAL, so what comes after is believed only on proof (see [`crate::capture`]), and where there
 //! is none, a base image follows. So nobody dozes unless the process is short of descriptors, nor
-//! before the record of the position proves what a quiet start needs.
+//! before the record of the position proves what a quiet start needs. The meta directory is not locked
+//! meanwhile: another process may take the database over. So work that goes on takes the lock for
+//! itself, and whoever wakes up and finds it taken says so and waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ltx::Txid;
 use tokio::sync::Notify;
 
 use super::Inner;
 use super::cycle::Cycle;
 use crate::capture::{Capture, FileStamp, with_suffix};
 use crate::error::{Error, Result};
+use crate::files::Ownership;
+use crate::local::DirectoryLock;
 
 /// Descriptors of a database while commits come in.
 pub(super) const DESCRIPTORS: usize = 6;
@@ -173,6 +178,40 @@ impl Inner {
         *slot = None;
         tracing::debug!(system = "store", db = self.name, "closed while it rests");
         false
+    }
+
+    /// Takes the database for work on its files and replicas, which goes on while it is closed: another process
+    /// may have it then. If one has had it, what was known of the replicas is not believed any more.
+    ///
+    /// # Errors
+    /// [`Error::Locked`].
+    pub(super) async fn hold(self: &Arc<Self>) -> Result<DirectoryLock> {
+        if let Some(lock) = self.local.share_lock() {
+            return Ok(lock);
+        }
+        let inner = Arc::clone(self);
+        let take = move || {
+            let ownership = Ownership::of_database(&inner.settings.path).unwrap_or_default();
+            let lock = inner.local.lock(&ownership)?;
+            inner.compare_position(inner.local.list()?.last().copied());
+            Ok(lock)
+        };
+        self.shared.pool.run(take).await
+    }
+
+    /// Notes if the local files have gone on without us.
+    pub(super) fn compare_position(&self, found: Option<Txid>) {
+        if self.position().is_some() && self.position() != found {
+            tracing::info!(
+                system = "store",
+                db = self.name,
+                txid = found.map_or_else(String::new, |txid| txid.to_string()),
+                "another process has replicated the database meanwhile"
+            );
+            for replica in &self.replicas {
+                replica.set_stale();
+            }
+        }
     }
 
     /// Whether the files of a dozing database have changed; `None` when it is not dozing.

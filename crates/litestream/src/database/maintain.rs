@@ -154,7 +154,9 @@ async fn perform(
     passed: &mut Passed,
 ) -> Result<()> {
     replica.check_alone()?;
-    if replica.index_age().is_some_and(|age| age > OLD_INDEX) {
+    let _ours = inner.hold().await?;
+    let is_old = replica.index_age().is_some_and(|age| age > OLD_INDEX);
+    if is_old || replica.is_stale() {
         let _no_upload_meanwhile = replica.work.lock().await;
         replica.forget_index();
     }

@@ -112,7 +112,12 @@ async fn drain(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
 /// One batch of uploads. After an error the replica is listed anew.
 async fn pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
     let _one_at_a_time = replica.work.lock().await;
-    let result = try_pass(inner, replica).await;
+    let result = async {
+        let _ours = inner.hold().await?;
+        replica.forget_stale_index();
+        try_pass(inner, replica).await
+    }
+    .await;
     replica.uploads().uploaded(result.as_ref().map(drop));
     if result.is_err() {
         replica.forget_index();

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use litestream::StoreSettings;
+use litestream::{
+    ErrorKind, Layout, RestoreOptions, Source, State, Store, StoreSettings, Target, restore,
+};
 use litestream_storage::{Key, MemoryStore};
 use testkit::process::wait_until;
 use tokio_util::sync::CancellationToken;
 
-use super::scene::{LONG, Scene, insert, replicated_after, rows};
+use super::scene::{LONG, Scene, insert, replica, replicated_after, rows, settings};
 
 /// What the process has open of the databases below `folder`: the -shm, once each.
 fn open_databases(folder: &Path) -> usize {
@@ -66,5 +69,82 @@ async fn databases_at_rest_make_room_and_wake_up() {
         assert_ne!(decoder.header().wal_offset, 0, "{txid}");
         assert_eq!(scene.restored_rows(remote).await, rows(&application));
     }
+    scene.store.close(&CancellationToken::new()).await.unwrap();
+}
+
+/// While a database is closed because it rests, its meta directory is not locked: another process may take it
+/// over. Whoever had it before finds that out when it wakes up, says so, and stays away; when the other
+/// has ended it goes on from what is on the disk. Two locks of one process exclude each other as those
+/// of two do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_taken_over_while_it_rests_has_one_history() {
+    let scene = Scene::new(StoreSettings {
+        // Three may be open.
+        descriptors: Some(20),
+        ..StoreSettings::default()
+    });
+    let remote = Arc::new(MemoryStore::new());
+    let mut applications = Vec::new();
+    let mut first = None;
+    for name in ["taken.db", "b.db", "c.db", "d.db"] {
+        let application = scene.create(name);
+        let remote = match name {
+            "taken.db" => Arc::clone(&remote),
+            _ => Arc::default(),
+        };
+        let database = scene.add_with(name, remote as _, |settings| {
+            settings.monitor_interval = Duration::from_millis(10);
+        });
+        replicated_after(&database, None).await;
+        first.get_or_insert(database);
+        applications.push(application);
+    }
+    let first = first.unwrap();
+    let lock = litestream::default_meta_path(first.path()).join("lock");
+    let is_free = || {
+        let file = std::fs::File::open(&lock).unwrap();
+        file.try_lock().is_ok()
+    };
+    wait_until(LONG, "the first database is closed", is_free).unwrap();
+
+    let other = Store::open(StoreSettings::default()).unwrap();
+    let replica = replica(Arc::clone(&remote) as _);
+    other.add(settings(first.path()), vec![replica]).unwrap();
+    let second = other.find(first.path()).unwrap();
+    replicated_after(&second, None).await;
+    for _ in 0..3 {
+        let before = second.txid();
+        insert(&applications[0]);
+        replicated_after(&second, before).await;
+    }
+    // The first one has seen the writes, too.
+    let says = || {
+        let status = first.status().replicas.remove(0);
+        let cause = status.cause.unwrap_or_default();
+        status.state == State::Failed && cause.contains("replicated by another process")
+    };
+    wait_until(LONG, "the first one says why it stays away", says).unwrap();
+    assert_eq!(scene.restored_rows(&remote).await, 4);
+    let error = first.sync_and_wait().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    other.close(&CancellationToken::new()).await.unwrap();
+
+    insert(&applications[0]);
+    let synced = first.sync_and_wait().await.unwrap();
+    assert_eq!(scene.restored_rows(&remote).await, 5);
+    assert_eq!(synced.replicated, synced.txid);
+    // Each transaction is there once, and each adds to the one before.
+    let source = Source::new(Arc::clone(&remote) as _, Layout::Plain);
+    let mut rows_before = 0;
+    for txid in 1..=synced.txid.unwrap().get() {
+        let output = scene.path(&format!("restored-{txid}"));
+        let mut options = RestoreOptions::new(&output);
+        options.target = Target::Txid(ltx::Txid::new(txid).unwrap());
+        restore(&source, options).await.unwrap();
+        let rows = rows(&rusqlite::Connection::open(&output).unwrap());
+        assert!(rows >= rows_before, "{txid}: {rows} after {rows_before}");
+        rows_before = rows;
+    }
+    assert_eq!(rows_before, 5);
     scene.store.close(&CancellationToken::new()).await.unwrap();
 }

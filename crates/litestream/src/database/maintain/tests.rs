@@ -5,6 +5,7 @@ mod bed;
 mod due;
 mod faults;
 mod hour;
+mod kept;
 mod model;
 mod reading;
 mod requests;
