@@ -141,4 +141,55 @@ mod tests {
         assert_eq!(to("/z?q").as_deref(), Ok("http://a:1/z?q"));
         assert!(to("z").is_err());
     }
+
+    /// Answers one request with this status line.
+    fn answering(status: &'static str) -> (u16, std::thread::JoinHandle<()>) {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let answered = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = [0; 4096];
+            let _read = stream.read(&mut request).expect("a request");
+            let answer = format!("{status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream
+                .write_all(answer.as_bytes())
+                .expect("the answer goes");
+        });
+        (port, answered)
+    }
+
+    #[tokio::test]
+    async fn only_a_2xx_is_a_success() {
+        for (status, outcome) in [
+            ("HTTP/1.1 200 OK", Ok(())),
+            ("HTTP/1.1 299 Fine", Ok(())),
+            (
+                "HTTP/1.1 304 Not Modified",
+                Err("unexpected status code: 304"),
+            ),
+            ("HTTP/1.1 404 Not Found", Err("unexpected status code: 404")),
+            ("HTTP/1.1 500 Oh", Err("unexpected status code: 500")),
+        ] {
+            let (port, answered) = answering(status);
+            let receiver = receiver(&format!("http://127.0.0.1:{port}/beat")).expect("a URL");
+            let beat = receiver.beat().await;
+            assert_eq!(
+                beat.as_ref().map_err(String::as_str),
+                outcome.as_ref().map_err(|text| *text)
+            );
+            answered.join().expect("the receiver ends");
+        }
+    }
+
+    /// A port that was somebody's a moment ago, and is nobody's now.
+    #[tokio::test]
+    async fn where_nobody_listens_a_beat_fails() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let receiver = receiver(&format!("http://127.0.0.1:{port}/beat")).expect("a URL");
+        let error = receiver.beat().await.expect_err("nobody listens");
+        assert!(!error.is_empty());
+    }
 }

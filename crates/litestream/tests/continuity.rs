@@ -8,6 +8,8 @@
 
 #[path = "support/bed.rs"]
 mod bed;
+#[path = "continuity/counters.rs"]
+mod counters;
 #[path = "continuity/damage.rs"]
 mod damage;
 #[path = "continuity/difference.rs"]
@@ -16,6 +18,8 @@ mod difference;
 mod garbled;
 #[path = "continuity/overload.rs"]
 mod overload;
+#[path = "continuity/quiet.rs"]
+mod quiet;
 #[path = "continuity/replicas.rs"]
 mod replicas;
 #[path = "continuity/restarts.rs"]
@@ -24,5 +28,7 @@ mod restarts;
 mod staging;
 #[path = "continuity/takeover.rs"]
 mod takeover;
+#[path = "continuity/told.rs"]
+mod told;
 #[path = "continuity/writers.rs"]
 mod writers;

@@ -20,6 +20,9 @@ use testkit::hash::{self, Access};
 
 use bed::{Bed, commit};
 
+#[path = "restore/open_files.rs"]
+mod open_files;
+
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ltx/tests/golden")
 }

@@ -224,3 +224,109 @@ fn a_missing_database_is_restored_first_when_asked_for() {
         ],
     );
 }
+
+fn restoring_first(place: &Place) -> Start {
+    Start::Args(vec![
+        "-restore-if-db-not-exists".into(),
+        place.db().into(),
+        file_url(&place.replica()),
+    ])
+}
+
+#[test]
+fn without_a_backup_it_starts_fresh() {
+    let place = Place::new();
+    let mut daemon = ours().daemon(&restoring_first(&place)).expect("starts");
+    daemon.wait_ready().expect("ready");
+    Application::open(&place.db()).insert(3);
+    daemon.stop(LONG).expect("a clean end");
+    assert_eq!(restored_rows(&place, &place.replica()), 3);
+    let log = daemon.log().expect("log");
+    let lines = [
+        "attempting restore before replication",
+        "no backup found, starting fresh",
+        "initialized db",
+    ];
+    super::lines::expect_in_order(&log, &lines);
+}
+
+#[test]
+fn a_database_that_is_there_is_not_restored_over() {
+    let place = Place::new();
+    let application = Application::open(&place.db());
+    application.insert(2);
+    ours()
+        .replicate_once(&place.db(), &place.replica())
+        .expect("a replica");
+    application.insert(5);
+    let mut daemon = ours().daemon(&restoring_first(&place)).expect("starts");
+    daemon.wait_ready().expect("ready");
+    daemon.stop(LONG).expect("a clean end");
+    assert_eq!(restored_rows(&place, &place.replica()), 7);
+    let log = daemon.log().expect("log");
+    assert!(log.contains("database exists, skipping restore"), "{log}");
+    assert!(!log.contains("attempting restore"), "{log}");
+}
+
+/// Rights that are missing are for somebody to give: the file stays, and nothing is begun anew. The superuser may
+/// read everything, so the program runs as nobody then.
+#[test]
+fn a_local_file_that_may_not_be_read_stays_where_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    let place = Place::new();
+    let application = Application::open(&place.db());
+    application.insert(2);
+    for _ in 0..2 {
+        application.insert(1);
+        let done = ours().replicate_once(&place.db(), &place.replica());
+        done.expect("a replica");
+    }
+    let folder = place.path(".db-litestream/ltx/0");
+    let files = std::fs::read_dir(&folder).expect("the local files");
+    let newest = files
+        .flatten()
+        .map(|entry| entry.path())
+        .max()
+        .expect("a file");
+    let rights = |path: &std::path::Path, mode| {
+        let rights = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, rights).expect("the rights change");
+    };
+    let program = place.path("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_litestream"), &program).expect("a copy");
+    let everything = ["-R", "0777"].map(std::ffi::OsString::from);
+    let opened = std::process::Command::new("chmod")
+        .args(everything)
+        .arg(place.path("."))
+        .status();
+    assert!(opened.expect("chmod runs").success());
+    rights(&newest, 0);
+    let before = replica_files(&place.replica());
+    let mut command = std::process::Command::new(&program);
+    command
+        .args(["replicate", "-once"])
+        .arg(place.db())
+        .arg(file_url(&place.replica()));
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    application.insert(1);
+    let said = command.output().expect("the program runs");
+    let text =
+        String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
+    assert_eq!(said.status.code(), Some(1), "{text}");
+    let name = newest.file_name().expect("a name").to_str().expect("UTF-8");
+    assert!(
+        text.contains(name) && text.contains("Permission denied"),
+        "{text}"
+    );
+    assert!(newest.exists());
+    assert_eq!(replica_files(&place.replica()), before);
+    rights(&newest, 0o600);
+    ours()
+        .replicate_once(&place.db(), &place.replica())
+        .expect("with the rights it goes on");
+    assert_eq!(restored_rows(&place, &place.replica()), 5);
+}

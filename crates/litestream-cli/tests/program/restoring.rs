@@ -169,3 +169,32 @@ fn a_configured_database_goes_where_it_was() {
         .expect("the database is replaced");
     assert_eq!(rows(&bench.place.db()), 5);
 }
+
+/// In the form with a URL the times of the replica decide, in the words of the reference; a configured database is
+/// restored as of then, or not at all.
+#[test]
+fn a_time_before_or_after_everything() {
+    let bench = Bench::new();
+    for time in ["2001-02-03T04:05:06Z", "2101-02-03T04:05:06Z"] {
+        bench.refused(&["-timestamp", time], "Error: timestamp does not exist");
+        assert!(!bench.out.exists(), "{time}");
+    }
+    let config = bench.place.configure(&Settings::default());
+    let words = |time: &str| -> Vec<std::ffi::OsString> {
+        let mut args: Vec<std::ffi::OsString> = ["restore", "-config"].map(Into::into).to_vec();
+        args.push(config.clone().into());
+        args.extend(["-timestamp", time, "-o"].map(Into::into));
+        args.extend([bench.out.clone().into(), bench.place.db().into()]);
+        args
+    };
+    let failure = ours()
+        .run(words("2001-02-03T04:05:06Z"))
+        .expect_err("too old");
+    let text = "Error: no matching backup files available";
+    assert!(failure.stderr.contains(text), "{failure}");
+    assert!(!bench.out.exists());
+    ours()
+        .run(words("2101-02-03T04:05:06Z"))
+        .expect("the newest state");
+    assert_eq!(rows(&bench.out), 5);
+}

@@ -229,3 +229,37 @@ pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// The reference set it in a form that its driver ignored.
+    #[test]
+    fn the_busy_timeout_is_in_force_whatever_was_done_before() {
+        const TIMEOUT: Duration = Duration::from_millis(321);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let other = rusqlite::Connection::open(&path).unwrap();
+        let sql = "PRAGMA journal_mode = wal; CREATE TABLE t(x)";
+        other.execute_batch(sql).unwrap();
+        let connection = Connection::open(&path, TIMEOUT).unwrap();
+        let in_force = || {
+            assert_eq!(connection.ask::<i64>("PRAGMA busy_timeout").unwrap(), 321);
+        };
+        in_force();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let started = Instant::now();
+        assert!(!connection.try_begin_write().unwrap(), "without waiting");
+        in_force();
+        connection.checkpoint(CheckpointMode::Truncate).unwrap();
+        in_force();
+        // Whoever does wait waits so long.
+        let waited = Instant::now();
+        connection.run("BEGIN IMMEDIATE").unwrap_err();
+        assert!(waited.elapsed() >= TIMEOUT / 2, "{:?}", waited.elapsed());
+        assert!(started.elapsed() >= waited.elapsed());
+    }
+}

@@ -479,3 +479,6 @@ pub(crate) fn encode_image(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

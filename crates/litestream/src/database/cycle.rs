@@ -409,3 +409,21 @@ pub(super) fn backoff(interval: Duration, errors: u32) -> Duration {
         .saturating_mul(1 << errors.saturating_sub(1).min(16))
         .min(crate::settings::defaults::MAX_BACKOFF)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let second = Duration::from_secs(1);
+        let pauses: Vec<u64> = (1..=12).map(|n| backoff(second, n).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        assert_eq!(
+            backoff(second, u32::MAX),
+            crate::settings::defaults::MAX_BACKOFF
+        );
+        // No interval is so short that errors keep a core busy.
+        assert_eq!(backoff(Duration::ZERO, 1), Duration::from_millis(10));
+    }
+}

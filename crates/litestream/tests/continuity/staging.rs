@@ -124,7 +124,7 @@ async fn files_of_an_earlier_run_count() {
 
 /// A disk that refuses to take more, as long as it is told to.
 #[derive(Debug, Default)]
-struct FullDisk(AtomicBool);
+pub(crate) struct FullDisk(pub(crate) AtomicBool);
 
 impl FileSteps for FullDisk {
     fn before(&self, step: FileStep, _: &Path) -> io::Result<()> {

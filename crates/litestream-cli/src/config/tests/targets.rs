@@ -38,6 +38,20 @@ fn replicas_inherit_what_they_do_not_set() {
     );
 }
 
+/// As in the reference: the word of `type` counts where there is no URL.
+#[test]
+fn the_scheme_of_a_url_decides_the_type() {
+    let kind = |settings: &str| replica(settings).map(|replica| replica.target.kind());
+    assert_eq!(kind("type: s3, url: 'file:///r'"), Ok("file"));
+    assert_eq!(kind("type: file, url: 's3://b/p'"), Ok("s3"));
+    assert_eq!(kind("type: nonsense, url: 'file:///r'"), Ok("file"));
+    assert_eq!(kind("url: 'webdavs://host/p', type: file"), Ok("webdav"));
+    assert_eq!(kind("type: file, path: /r"), Ok("file"));
+    assert_eq!(kind("path: /r"), Ok("file"));
+    let unknown = kind("type: nonsense, path: /r").unwrap_err();
+    assert_eq!(unknown, "unknown replica type in config: \"nonsense\"");
+}
+
 #[test]
 fn several_replicas_per_database_are_accepted() {
     let config =
