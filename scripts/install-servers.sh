@@ -146,11 +146,18 @@ system_program() {
         reason="$name is not installed, and this is not root on a Debian"
         return 1
     fi
-    quietly "apt could not install $*" env DEBIAN_FRONTEND=noninteractive apt-get install -y \
-        --no-install-recommends "$@" || return 1
+    if ! apt_install "$@"; then
+        # A machine that was never asked has no lists of packages, or old ones.
+        quietly "apt could not update its lists" apt-get update -q && apt_install "$@" || return 1
+    fi
     found=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name") && return 0
     reason="no program called $name after installing $*"
     return 1
+}
+
+apt_install() {
+    quietly "apt could not install $*" env DEBIAN_FRONTEND=noninteractive apt-get install -y \
+        --no-install-recommends "$@"
 }
 
 # place NAME VERSION: gives the staged folder its name, in one step.
