@@ -116,6 +116,17 @@ impl HttpClient {
         &self.0.settings
     }
 
+    /// A client of its own for services that are beside this machine, such as those that hand out
+    /// tokens: without proxies, and with little patience for a connection.
+    #[cfg(any(feature = "abs", feature = "gs"))]
+    pub(crate) fn direct(&self) -> Result<Self, HttpError> {
+        Self::new(HttpSettings {
+            proxies: HttpProxies::default(),
+            connect_timeout: Duration::from_secs(5),
+            ..self.settings().clone()
+        })
+    }
+
     /// Sends one request, with a body of any kind, and answers when the head of the response is
     /// there, whatever its status. The target must be absolute (`http://host/...`).
     ///

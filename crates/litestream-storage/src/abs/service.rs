@@ -1,7 +1,6 @@
 //! Requests to the service: addresses, authorization and errors.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
@@ -14,8 +13,8 @@ use crate::http::reply::{self, Complaint};
 use crate::http::token::Tokens;
 use crate::http::xml;
 use crate::{
-    Clock, Error, ErrorKind, HttpBody, HttpClient, HttpError, HttpProxies, HttpSettings, Key,
-    Operation, Result, encode_component, moment,
+    Clock, Error, ErrorKind, HttpBody, HttpClient, HttpError, Key, Operation, Result,
+    encode_component, moment,
 };
 
 /// Version of the interface that is spoken.
@@ -62,11 +61,7 @@ impl Service {
                 Proof::Identity(identity.clone(), Tokens::default())
             }
         };
-        let direct = HttpClient::new(HttpSettings {
-            proxies: HttpProxies::default(),
-            connect_timeout: Duration::from_secs(5),
-            ..http.settings().clone()
-        })?;
+        let direct = http.direct()?;
         Ok(Self {
             settings,
             http,

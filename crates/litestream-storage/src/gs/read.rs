@@ -37,19 +37,8 @@ pub(super) async fn get(service: &Arc<Service>, key: &Key, range: ByteRange) -> 
         return Err(refused(Operation::Get, response).await);
     }
     let (head, body) = response.into_parts();
-    let Some(mut meta) = meta(&head.headers, key) else {
-        return Err(reply::nonsense(Operation::Get, "the answer has no size"));
-    };
-    let start = reply::range_start(&head.headers);
-    let expected = if head.status == StatusCode::PARTIAL_CONTENT {
-        range.offset
-    } else {
-        0
-    };
-    if start != Some(expected) || (expected == 0 && range.offset != 0) {
-        let what = format!("asked for bytes from {}, got {start:?}", range.offset);
-        return Err(reply::nonsense(Operation::Get, what));
-    }
+    let size = reply::size_of_ranged(&head, range)?;
+    let mut meta = meta(&head.headers, key, size);
     // Downloads of some servers do not tell of metadata.
     if meta.timestamp.is_none() || meta.etag.is_none() {
         let described = service.head(Operation::Get, key).await?;
@@ -71,13 +60,13 @@ async fn empty(service: &Service, key: &Key) -> Result<Object> {
     })
 }
 
-fn meta(headers: &HeaderMap, key: &Key) -> Option<ObjectMeta> {
+fn meta(headers: &HeaderMap, key: &Key, size: u64) -> ObjectMeta {
     let timestamp = reply::text(headers, &format!("x-goog-meta-{TIMESTAMP}"));
-    Some(ObjectMeta {
+    ObjectMeta {
         key: key.clone(),
-        size: reply::whole_size(headers)?,
+        size,
         modified: reply::last_modified(headers),
         timestamp: timestamp.and_then(parse_rfc3339),
         etag: reply::text(headers, "x-goog-generation").map(str::to_owned),
-    })
+    }
 }

@@ -1,7 +1,6 @@
 //! Requests to the service: addresses, authorization, errors, and what it says about objects.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -14,8 +13,8 @@ use crate::http::reply::{self, Complaint};
 use crate::http::token::Tokens;
 use crate::moment::parse_rfc3339;
 use crate::{
-    Clock, Error, ErrorKind, HttpBody, HttpClient, HttpError, HttpProxies, HttpSettings, Key,
-    ObjectMeta, Operation, Result, encode_component,
+    Clock, Error, ErrorKind, HttpBody, HttpClient, HttpError, Key, ObjectMeta, Operation, Result,
+    encode_component,
 };
 
 /// A request before it is authorized; its body can be sent again.
@@ -56,11 +55,7 @@ impl Service {
         http: HttpClient,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, HttpError> {
-        let direct = HttpClient::new(HttpSettings {
-            proxies: HttpProxies::default(),
-            connect_timeout: Duration::from_secs(5),
-            ..http.settings().clone()
-        })?;
+        let direct = http.direct()?;
         Ok(Self {
             settings,
             http,

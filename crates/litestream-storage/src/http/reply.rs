@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, response};
 
 use super::{HttpBody, HttpError};
-use crate::{CHUNK_SIZE, Error, ErrorKind, Operation, Result};
+use crate::{ByteRange, CHUNK_SIZE, Error, ErrorKind, Operation, Result};
 
 /// Most bytes of an answer that is no object: a page of a listing has about 1 MiB.
 pub(crate) const MOST_TEXT: usize = 32 << 20;
@@ -39,15 +39,32 @@ pub(crate) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
 }
 
 /// The size of the whole object: that of `Content-Range`, else of `Content-Length`.
-pub(crate) fn whole_size(headers: &HeaderMap) -> Option<u64> {
+fn whole_size(headers: &HeaderMap) -> Option<u64> {
     match text(headers, "content-range") {
         Some(range) => range.rsplit_once('/')?.1.trim().parse().ok(),
         None => number(headers, "content-length"),
     }
 }
 
+/// The size of the whole object of an answer that is to bring `range` of it.
+///
+/// Fails when the answer does not tell, or brings another part: a server may ignore ranges.
+pub(crate) fn size_of_ranged(head: &response::Parts, range: ByteRange) -> Result<u64> {
+    let Some(size) = whole_size(&head.headers) else {
+        return Err(nonsense(Operation::Get, "the answer has no size"));
+    };
+    let start = range_start(&head.headers);
+    // Without this status it is the whole object, whatever the headers say.
+    let is_part = head.status == StatusCode::PARTIAL_CONTENT;
+    if start != Some(range.offset) || (range.offset != 0 && !is_part) {
+        let what = format!("asked for bytes from {}, got {start:?}", range.offset);
+        return Err(nonsense(Operation::Get, what));
+    }
+    Ok(size)
+}
+
 /// Where the range of the answer begins: that of `Content-Range`, else 0.
-pub(crate) fn range_start(headers: &HeaderMap) -> Option<u64> {
+fn range_start(headers: &HeaderMap) -> Option<u64> {
     match text(headers, "content-range") {
         Some(range) => {
             let range = range.trim().strip_prefix("bytes")?.trim_start();

@@ -39,13 +39,7 @@ pub(super) async fn get(service: &Arc<Service>, key: &Key, range: ByteRange) -> 
         return Err(refused(Operation::Get, response).await);
     }
     let (head, body) = response.into_parts();
-    let size = reply::whole_size(&head.headers);
-    let size = size.ok_or_else(|| nonsense(Operation::Get, "the answer has no size"))?;
-    let start = reply::range_start(&head.headers);
-    if start != Some(range.offset) {
-        let what = format!("asked for bytes from {}, got {start:?}", range.offset);
-        return Err(nonsense(Operation::Get, what));
-    }
+    let size = reply::size_of_ranged(&head, range)?;
     let meta = meta(&head.headers, key, size);
     let key = key.clone();
     let len = range.len_in(size);
