@@ -10,7 +10,9 @@
 
 mod ask;
 mod azurite;
+mod blobs;
 mod fake_gcs;
+mod gcs;
 mod hmac;
 mod listener;
 mod moto;
@@ -34,7 +36,9 @@ use tempfile::TempDir;
 
 pub use self::ask::{Answer, ask};
 pub use self::azurite::{AZURITE_ACCOUNT, AZURITE_KEY, Azurite};
+pub use self::blobs::{BLOBS_ACCOUNT, BLOBS_KEY, BlobsStandIn};
 pub use self::fake_gcs::FakeGcs;
+pub use self::gcs::GcsStandIn;
 pub use self::moto::Moto;
 pub use self::nats::Nats;
 pub use self::nginx::Nginx;
@@ -167,6 +171,18 @@ pub fn installed_or_skip(name: &str) -> Option<PathBuf> {
     let said = std::io::stderr().write_all(absence(name, &folder, "SKIPPED").as_bytes());
     said.expect("standard error is open in a test");
     None
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+fn base64_to(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .expect("a text of this crate")
 }
 
 fn absence(name: &str, folder: &Path, outcome: &str) -> String {

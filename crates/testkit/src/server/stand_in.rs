@@ -4,6 +4,7 @@
 //! handler; it can be told to misbehave.
 
 mod date;
+mod misdeed;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, bail};
 
 pub use self::date::{http_date, iso_date};
+pub use self::misdeed::{Misdeed, Rule};
 
 /// One request as it came.
 #[derive(Debug, Clone)]
@@ -82,7 +84,7 @@ impl Said {
     }
 }
 
-/// What a server does with a request before its handler sees it: an answer ends it there.
+/// What a server answers instead of its handler. The body of the request has not come yet.
 pub type Fault = Box<dyn FnMut(&Asked) -> Option<Said> + Send>;
 
 type Handler = dyn Fn(&Asked) -> Said + Send + Sync;
@@ -95,7 +97,7 @@ pub struct StandIn {
 
 struct Shared {
     handler: Box<Handler>,
-    fault: Mutex<Option<Fault>>,
+    rule: Mutex<Option<Rule>>,
     asked: Mutex<Vec<String>>,
     has_ended: AtomicBool,
 }
@@ -110,7 +112,7 @@ impl StandIn {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             handler: Box::new(handler),
-            fault: Mutex::new(None),
+            rule: Mutex::new(None),
             asked: Mutex::new(Vec::new()),
             has_ended: AtomicBool::new(false),
         });
@@ -140,7 +142,26 @@ impl StandIn {
     /// # Panics
     /// When a fault panicked before.
     pub fn misbehave(&self, fault: Option<Fault>) {
-        *self.shared.fault.lock().expect("no fault panicked") = fault;
+        let Some(mut fault) = fault else {
+            return self.behave();
+        };
+        self.when(move |asked| fault(asked).map(Misdeed::Instead));
+    }
+
+    /// Lets requests go wrong as `rule` says, from now on.
+    ///
+    /// # Panics
+    /// When a rule panicked before.
+    pub fn when(&self, rule: impl FnMut(&Asked) -> Option<Misdeed> + Send + 'static) {
+        *self.shared.rule.lock().expect("no rule panicked") = Some(Box::new(rule));
+    }
+
+    /// Ends all misbehaviour.
+    ///
+    /// # Panics
+    /// When a rule panicked before.
+    pub fn behave(&self) {
+        *self.shared.rule.lock().expect("no rule panicked") = None;
     }
 
     /// The first lines of all requests so far.
@@ -171,18 +192,46 @@ impl std::fmt::Debug for StandIn {
 impl Shared {
     fn serve(&self, stream: &TcpStream) -> Result<()> {
         let mut reader = BufReader::new(stream);
-        while let Some(asked) = read(&mut reader, stream)? {
+        while let Some(mut asked) = read_head(&mut reader)? {
             let target = match asked.query.as_str() {
                 "" => asked.path.clone(),
                 query => format!("{}?{query}", asked.path),
             };
             let line = format!("{} {target}", asked.method);
             self.asked.lock().expect("nothing panics").push(line);
-            let fault = match &mut *self.fault.lock().expect("no fault panicked") {
-                Some(fault) => fault(&asked),
+            let misdeed = match &mut *self.rule.lock().expect("no rule panicked") {
+                Some(rule) => rule(&asked),
                 None => None,
             };
-            let said = fault.unwrap_or_else(|| (self.handler)(&asked));
+            let most = misdeed.as_ref().map_or(usize::MAX, Misdeed::most);
+            let is_whole = read_body(&mut reader, stream, &mut asked, most)?;
+            let said = match misdeed {
+                None => (self.handler)(&asked),
+                Some(Misdeed::Instead(said)) => said,
+                Some(Misdeed::After(said)) => {
+                    (self.handler)(&asked);
+                    said
+                }
+                Some(Misdeed::Cut(most)) => Said {
+                    cut_after: Some(most),
+                    ..(self.handler)(&asked)
+                },
+                // A body that ends before is no body to be cut.
+                Some(Misdeed::Deaf(_) | Misdeed::Half(_)) if is_whole => (self.handler)(&asked),
+                Some(Misdeed::Half(_) | Misdeed::Hangup { after_effect: true }) => {
+                    (self.handler)(&asked);
+                    return Ok(());
+                }
+                Some(Misdeed::Deaf(_) | Misdeed::Hangup { .. }) => return Ok(()),
+                Some(Misdeed::Silence { after_effect }) => {
+                    if after_effect {
+                        (self.handler)(&asked);
+                    }
+                    // Until the client hangs up.
+                    std::io::copy(&mut reader, &mut std::io::sink())?;
+                    return Ok(());
+                }
+            };
             if !write(stream, &asked, &said)? {
                 return Ok(());
             }
@@ -191,8 +240,8 @@ impl Shared {
     }
 }
 
-/// Reads a request; `None` when the client hung up before one.
-fn read(reader: &mut BufReader<&TcpStream>, stream: &TcpStream) -> Result<Option<Asked>> {
+/// Reads a request without its body; `None` when the client hung up before one.
+fn read_head(reader: &mut BufReader<&TcpStream>) -> Result<Option<Asked>> {
     let first = line(reader)?;
     if first.is_empty() {
         return Ok(None);
@@ -210,13 +259,22 @@ fn read(reader: &mut BufReader<&TcpStream>, stream: &TcpStream) -> Result<Option
         let (name, value) = header.split_once(':').context("no header")?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut asked = Asked {
+    Ok(Some(Asked {
         method,
         path: path.to_owned(),
         query: query.to_owned(),
         headers,
         body: Vec::new(),
-    };
+    }))
+}
+
+/// Reads the body, or `most` bytes of it; whether that is all.
+fn read_body(
+    reader: &mut BufReader<&TcpStream>,
+    stream: &TcpStream,
+    asked: &mut Asked,
+    most: usize,
+) -> Result<bool> {
     if asked.header("expect").is_some() {
         let mut stream = stream;
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -229,14 +287,21 @@ fn read(reader: &mut BufReader<&TcpStream>, stream: &TcpStream) -> Result<Option
             reader.read_exact(&mut asked.body[start..])?;
             line(reader)?;
             if size == 0 {
-                break;
+                return Ok(true);
+            }
+            if asked.body.len() > most {
+                asked.body.truncate(most);
+                return Ok(false);
             }
         }
-    } else if let Some(length) = asked.header("content-length") {
-        asked.body = vec![0; length.parse()?];
-        reader.read_exact(&mut asked.body)?;
     }
-    Ok(Some(asked))
+    let length: usize = match asked.header("content-length") {
+        Some(length) => length.parse()?,
+        None => 0,
+    };
+    asked.body = vec![0; length.min(most)];
+    reader.read_exact(&mut asked.body)?;
+    Ok(length <= most)
 }
 
 /// Reads a line without its end; empty at the end of the stream.
