@@ -21,9 +21,10 @@ use futures_util::stream::BoxStream;
 use http::{Method, header};
 
 use crate::calls::delete_each;
+use crate::retry::Retrying;
 use crate::{
-    Body, ByteRange, Clock, Error, ErrorKind, HttpClient, HttpError, Key, ListOptions, Object,
-    ObjectMeta, ObjectStore, Operation, PutOptions, Result,
+    Body, ByteRange, Clock, Error, ErrorKind, HttpClient, HttpError, Jitter, Key, ListOptions,
+    Object, ObjectMeta, ObjectStore, Operation, PutOptions, Result, RetryPolicy,
 };
 use service::Service;
 
@@ -79,13 +80,21 @@ impl std::fmt::Debug for AbsSettings {
 pub struct AbsStore(Arc<Service>);
 
 impl AbsStore {
-    /// A store over `http`. Makes no request. Fails when the key of the account is no key.
+    /// A store over `http`. Makes no request. The rest is about the blocks of large uploads, which
+    /// are tried again one by one. Fails when the key of the account is no key.
     pub fn new(
         settings: AbsSettings,
         http: HttpClient,
+        policy: RetryPolicy,
         clock: Arc<dyn Clock>,
+        jitter: Arc<dyn Jitter>,
     ) -> Result<Self, HttpError> {
-        Ok(Self(Arc::new(Service::new(settings, http, clock)?)))
+        let retrying = Retrying {
+            policy,
+            clock,
+            jitter,
+        };
+        Ok(Self(Arc::new(Service::new(settings, http, retrying)?)))
     }
 
     async fn delete_one(&self, key: &Key, etag: Option<&str>) -> Result<()> {

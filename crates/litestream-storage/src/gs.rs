@@ -11,6 +11,7 @@ mod credentials;
 mod list;
 mod read;
 mod service;
+mod session;
 mod subject;
 mod upload;
 
@@ -22,9 +23,10 @@ use futures_util::stream::BoxStream;
 use http::Method;
 
 use crate::calls::delete_each;
+use crate::retry::Retrying;
 use crate::{
-    Body, ByteRange, Clock, Error, ErrorKind, HttpClient, HttpError, Key, ListOptions, Object,
-    ObjectMeta, ObjectStore, Operation, PutOptions, Result,
+    Body, ByteRange, Clock, Error, ErrorKind, HttpClient, HttpError, Jitter, Key, ListOptions,
+    Object, ObjectMeta, ObjectStore, Operation, PutOptions, Result, RetryPolicy,
 };
 use service::Service;
 
@@ -66,13 +68,21 @@ impl GsSettings {
 pub struct GsStore(Arc<Service>);
 
 impl GsStore {
-    /// A store over `http`. Makes no request.
+    /// A store over `http`. Makes no request. The rest is about the parts of large uploads, which
+    /// are tried again one by one.
     pub fn new(
         settings: GsSettings,
         http: HttpClient,
+        policy: RetryPolicy,
         clock: Arc<dyn Clock>,
+        jitter: Arc<dyn Jitter>,
     ) -> Result<Self, HttpError> {
-        Ok(Self(Arc::new(Service::new(settings, http, clock)?)))
+        let retrying = Retrying {
+            policy,
+            clock,
+            jitter,
+        };
+        Ok(Self(Arc::new(Service::new(settings, http, retrying)?)))
     }
 
     async fn delete_version(&self, key: &Key, etag: &str) -> Result<()> {

@@ -17,9 +17,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
+use crate::retry::Retrying;
 use crate::{
-    Body, ByteRange, Clock, Error, HttpClient, HttpError, Key, ListOptions, Object, ObjectMeta,
-    ObjectStore, Operation, PutOptions, Result,
+    Body, ByteRange, Clock, Error, HttpClient, HttpError, Jitter, Key, ListOptions, Object,
+    ObjectMeta, ObjectStore, Operation, PutOptions, Result, RetryPolicy,
 };
 use service::Service;
 
@@ -71,13 +72,21 @@ impl std::fmt::Debug for OssSettings {
 pub struct OssStore(Arc<Service>);
 
 impl OssStore {
-    /// A store over `http`. Makes no request. Fails when the endpoint is no address.
+    /// A store over `http`. Makes no request. The rest is about the parts of large uploads, which
+    /// are tried again one by one. Fails when the endpoint is no address.
     pub fn new(
         settings: OssSettings,
         http: HttpClient,
+        policy: RetryPolicy,
         clock: Arc<dyn Clock>,
+        jitter: Arc<dyn Jitter>,
     ) -> Result<Self, HttpError> {
-        Ok(Self(Arc::new(Service::new(settings, http, clock)?)))
+        let retrying = Retrying {
+            policy,
+            clock,
+            jitter,
+        };
+        Ok(Self(Arc::new(Service::new(settings, http, retrying)?)))
     }
 }
 

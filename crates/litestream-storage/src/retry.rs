@@ -9,10 +9,10 @@
 //! | `read` | a body or listing that goes on where it broke |
 //! | `write` | put, and finding out whether a lost answer meant success |
 //! | `replay` | a stream that can be sent again while it is short |
-//! | `persist` | the same for one request inside a backend |
+//! | `persist` | the same for single requests inside a backend |
 
 mod budget;
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "rest", feature = "s3"))]
 mod persist;
 mod read;
 mod replay;
@@ -34,6 +34,8 @@ use crate::{
 
 use budget::Budget;
 pub use budget::{Jitter, RandomJitter, RetryPolicy};
+#[cfg(any(feature = "rest", feature = "s3"))]
+pub(crate) use persist::Retrying;
 #[cfg(feature = "s3")]
 pub(crate) use persist::persist;
 

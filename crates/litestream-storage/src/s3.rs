@@ -36,6 +36,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use crate::http::HttpClient;
+use crate::retry::Retrying;
 use crate::{
     Body, ByteRange, Clock, Error, Jitter, Key, ListOptions, Object, ObjectMeta, ObjectStore,
     Operation, PutOptions, Result, RetryPolicy,
@@ -65,14 +66,6 @@ pub struct S3Store {
     settings: Arc<S3Settings>,
     connection: Arc<Connection>,
     retrying: Retrying,
-}
-
-/// How the parts of an upload are tried again.
-#[derive(Debug, Clone)]
-struct Retrying {
-    policy: RetryPolicy,
-    clock: Arc<dyn Clock>,
-    jitter: Arc<dyn Jitter>,
 }
 
 impl S3Store {

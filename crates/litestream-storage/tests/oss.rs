@@ -6,7 +6,7 @@ use std::time::Duration;
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
     Body, ByteRange, ErrorKind, HttpClient, HttpSettings, Key, ListOptions, ObjectStore as _,
-    OssSettings, OssStore, PutOptions, SystemClock,
+    OssSettings, OssStore, PutOptions, RandomJitter, RetryPolicy, SystemClock,
 };
 use testkit::server::stand_in::Said;
 use testkit::server::{OSS_ACCESS_KEY, OSS_REGION, OSS_SECRET_KEY, OssStandIn};
@@ -33,7 +33,23 @@ fn settings(endpoint: String, prefix: &str) -> OssSettings {
 
 fn open(settings: OssSettings) -> OssStore {
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    OssStore::new(settings, http, Arc::new(SystemClock::new())).expect("sound settings")
+    OssStore::new(
+        settings,
+        http,
+        quick(),
+        Arc::new(SystemClock::new()),
+        Arc::new(RandomJitter),
+    )
+    .expect("sound settings")
+}
+
+/// The usual tries with hardly a wait.
+fn quick() -> RetryPolicy {
+    RetryPolicy {
+        first_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(2),
+        ..RetryPolicy::default()
+    }
 }
 
 fn start(prefix: &str) -> (OssStandIn, OssStore) {
@@ -104,6 +120,7 @@ async fn a_part_that_fails_aborts_the_upload() {
     let put = store.put("key".into(), body, PutOptions::default());
     let error = put.await.expect_err("a part fails");
     assert!(error.is_retryable(), "{error}");
+    assert!(error.to_string().contains("after 10 tries"), "{error}");
     assert_eq!(server.open_uploads(), 0);
     assert!(server.names().is_empty());
 }

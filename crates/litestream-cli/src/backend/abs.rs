@@ -1,7 +1,9 @@
 //! A replica in a container of Azure Blob Storage.
 
+use std::sync::Arc;
+
 use litestream::Layout;
-use litestream_storage::{AbsCredentials, AbsIdentity, AbsSettings, AbsStore, Pace};
+use litestream_storage::{AbsCredentials, AbsIdentity, AbsSettings, AbsStore, Pace, RandomJitter};
 
 use super::prefix::cleaned;
 use super::{Backend, clock, http, retry_policy, wrapped};
@@ -16,7 +18,14 @@ pub(super) fn open(
     let mut policy = retry_policy();
     policy.in_flight = (settings.block_size * (settings.concurrency + 1)) as u64;
     let client = http::client(network, false, false)?;
-    let store = AbsStore::new(settings, client, clock()).map_err(|error| {
+    let store = AbsStore::new(
+        settings,
+        client,
+        policy.clone(),
+        clock(),
+        Arc::new(RandomJitter),
+    )
+    .map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         BuildError::Store(format!("abs: {}", cause.unwrap_or(error.to_string())))
     })?;

@@ -1,7 +1,9 @@
 //! A replica in a bucket of Google Cloud Storage.
 
+use std::sync::Arc;
+
 use litestream::Layout;
-use litestream_storage::{GsCredentials, GsSettings, GsStore, Pace};
+use litestream_storage::{GsCredentials, GsSettings, GsStore, Pace, RandomJitter};
 
 use super::prefix::cleaned;
 use super::{Backend, clock, http, retry_policy, wrapped};
@@ -16,8 +18,14 @@ pub(super) fn open(
     let mut policy = retry_policy();
     policy.in_flight = settings.part_size as u64;
     let client = http::client(network, false, false)?;
-    let store = GsStore::new(settings, client, clock())
-        .map_err(|error| BuildError::Store(format!("gs: {error}")))?;
+    let store = GsStore::new(
+        settings,
+        client,
+        policy.clone(),
+        clock(),
+        Arc::new(RandomJitter),
+    )
+    .map_err(|error| BuildError::Store(format!("gs: {error}")))?;
     Ok(wrapped(store, Layout::Plain, policy, pace))
 }
 

@@ -1,7 +1,9 @@
 //! A replica in a bucket of Alibaba Cloud OSS.
 
+use std::sync::Arc;
+
 use litestream::Layout;
-use litestream_storage::{OssSettings, OssStore, Pace};
+use litestream_storage::{OssSettings, OssStore, Pace, RandomJitter};
 
 use super::{Backend, clock, http, retry_policy, wrapped};
 use crate::config::{BuildError, Network, OssTarget};
@@ -17,7 +19,14 @@ pub(super) fn open(
         .part_size
         .saturating_mul(settings.concurrency as u64 + 1);
     let client = http::client(network, false, false)?;
-    let store = OssStore::new(settings, client, clock()).map_err(|error| {
+    let store = OssStore::new(
+        settings,
+        client,
+        policy.clone(),
+        clock(),
+        Arc::new(RandomJitter),
+    )
+    .map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         BuildError::Store(format!("oss: {}", cause.unwrap_or(error.to_string())))
     })?;

@@ -1,7 +1,5 @@
 //! Requests to the service: addresses, authorization and errors.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body_util::Full;
@@ -12,9 +10,10 @@ use super::{AbsCredentials, AbsIdentity, AbsSettings, KIND};
 use crate::http::reply::{self, Complaint};
 use crate::http::token::Tokens;
 use crate::http::xml;
+use crate::retry::Retrying;
 use crate::{
-    Clock, Error, ErrorKind, HttpBody, HttpClient, HttpError, Key, Operation, Result,
-    encode_component, moment,
+    Error, ErrorKind, HttpBody, HttpClient, HttpError, Key, Operation, Result, encode_component,
+    moment,
 };
 
 /// Version of the interface that is spoken.
@@ -25,7 +24,7 @@ pub(super) struct Service {
     pub(super) settings: AbsSettings,
     http: HttpClient,
     direct: HttpClient,
-    clock: Arc<dyn Clock>,
+    pub(super) retrying: Retrying,
     proof: Proof,
 }
 
@@ -50,7 +49,7 @@ impl Service {
     pub(super) fn new(
         settings: AbsSettings,
         http: HttpClient,
-        clock: Arc<dyn Clock>,
+        retrying: Retrying,
     ) -> Result<Self, HttpError> {
         let proof = match &settings.credentials {
             AbsCredentials::AccountKey { account, key } => Proof::Key(
@@ -66,7 +65,7 @@ impl Service {
             settings,
             http,
             direct,
-            clock,
+            retrying,
             proof,
         })
     }
@@ -140,7 +139,7 @@ impl Service {
         let length = body.len() as u64;
         let request = request
             .header("x-ms-version", VERSION)
-            .header("x-ms-date", moment::http(self.clock.now_ms()))
+            .header("x-ms-date", moment::http(self.retrying.clock.now_ms()))
             .body(Full::new(body))
             .map_err(|error| {
                 Error::new(ErrorKind::Invalid, operation).with_detail(error.to_string())
@@ -162,7 +161,7 @@ impl Service {
             http: &self.http,
             direct: &self.direct,
             operation,
-            now_ms: self.clock.now_ms(),
+            now_ms: self.retrying.clock.now_ms(),
         };
         let with = |token: &HeaderValue| {
             let mut request = request.clone();

@@ -13,6 +13,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::TIMESTAMP;
 use super::service::Service;
 use crate::http::reply;
+use crate::http::xml;
 use crate::moment::rfc3339;
 use crate::parts::{Part, Parts};
 use crate::{
@@ -45,18 +46,20 @@ pub(super) async fn put(
         key,
         options,
     };
+    // The wrapper cannot send a stream again; what of it is in memory can be sent from here. With
+    // a condition it would not be known who fulfilled it first.
+    let once_only = matches!(body, Body::Stream(_)) && options.condition == Condition::None;
     let known = body.size().or(options.size_hint).unwrap_or(0);
     let least = usize::try_from(known.div_ceil(MOST_BLOCKS)).unwrap_or(usize::MAX);
     let block_size = service.settings.block_size.max(least).max(1);
     let mut parts = Parts::new(body);
     let first = parts.next(block_size).await?;
+    if first.is_last && once_only {
+        let retrying = &service.retrying;
+        return retrying.persist(|| upload.whole(&first.data)).await;
+    }
     if first.is_last {
-        let request = service
-            .blob(Method::PUT, key, "")
-            .header("x-ms-blob-type", "BlockBlob")
-            .header(header::CONTENT_TYPE, "application/octet-stream");
-        let size = first.data.len() as u64;
-        return upload.create(request, first.data, size).await;
+        return upload.whole(&first.data).await;
     }
     upload.blocks(first, parts, block_size).await
 }
@@ -74,6 +77,17 @@ struct Block {
 }
 
 impl Upload<'_> {
+    /// Content and description in one request.
+    async fn whole(&self, content: &Bytes) -> Result<ObjectMeta> {
+        let request = self
+            .service
+            .blob(Method::PUT, self.key, "")
+            .header("x-ms-blob-type", "BlockBlob")
+            .header(header::CONTENT_TYPE, "application/octet-stream");
+        let size = content.len() as u64;
+        self.create(request, content.clone(), size).await
+    }
+
     /// Sends the request that makes the object appear.
     async fn create(
         &self,
@@ -154,26 +168,83 @@ impl Upload<'_> {
             })
             .await?;
         let names = names.into_inner().expect("never held in a panic");
-        let request = self
-            .service
-            .blob(Method::PUT, self.key, "comp=blocklist")
-            .header("x-ms-blob-content-type", "application/octet-stream")
-            .header(header::CONTENT_TYPE, "application/xml");
-        self.create(request, list_of(&names).into(), size.into_inner())
-            .await
+        self.commit(&names, size.into_inner()).await
     }
 
+    /// Sends a block, again if need be.
     async fn send(&self, block: Block) -> Result<()> {
         let query = format!("comp=block&blockid={}", encode_component(&block.name));
-        let request = self
-            .service
-            .blob(Method::PUT, self.key, &query)
-            .header(header::CONTENT_TYPE, "application/octet-stream");
-        self.service
-            .send_with(Operation::Put, request, block.data)
-            .await
-            .map(drop)
+        let sent = self.service.retrying.persist(|| {
+            let request = self
+                .service
+                .blob(Method::PUT, self.key, &query)
+                .header(header::CONTENT_TYPE, "application/octet-stream");
+            self.service
+                .send_with(Operation::Put, request, block.data.clone())
+        });
+        sent.await.map(drop)
     }
+
+    /// Makes the object out of the blocks. After a try whose answer was lost a refusal may be our
+    /// own doing, which the names of the blocks prove: nobody else has them.
+    async fn commit(&self, names: &[String], size: u64) -> Result<ObjectMeta> {
+        let list = Bytes::from(list_of(names));
+        let mut tries = self.service.retrying.tries();
+        let mut is_unknown = false;
+        loop {
+            let request = self
+                .service
+                .blob(Method::PUT, self.key, "comp=blocklist")
+                .header("x-ms-blob-content-type", "application/octet-stream")
+                .header(header::CONTENT_TYPE, "application/xml");
+            let error = match self.create(request, list.clone(), size).await {
+                Ok(meta) => return Ok(meta),
+                Err(error) => error,
+            };
+            let is_refused = has_lost_blocks(&error)
+                || matches!(
+                    error.kind(),
+                    ErrorKind::AlreadyExists | ErrorKind::PreconditionFailed
+                );
+            if is_refused {
+                let ours = if is_unknown {
+                    let retrying = &self.service.retrying;
+                    retrying.persist(|| self.committed(&names[0], size)).await?
+                } else {
+                    None
+                };
+                // Blocks that are gone do not come back; the whole may be sent anew.
+                return ours.ok_or(error);
+            }
+            tries.again(error).await?;
+            is_unknown = true;
+        }
+    }
+
+    /// The object, if it is made of blocks the first of which is `name`.
+    async fn committed(&self, name: &str, size: u64) -> Result<Option<ObjectMeta>> {
+        let query = "comp=blocklist&blocklisttype=committed";
+        let request = self.service.blob(Method::GET, self.key, query);
+        let response = match self.service.send(Operation::Put, request).await {
+            Ok(response) => response,
+            Err(missing) if missing.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let meta = self.stored(&response, size);
+        let content = reply::collect(Operation::Put, response).await?;
+        let tree = xml::parse(&content)
+            .map_err(|why| reply::nonsense(Operation::Put, format!("list of blocks: {why}")))?;
+        let first = tree
+            .child("CommittedBlocks")
+            .and_then(|blocks| blocks.child("Block")?.text_of("Name"));
+        Ok((first == Some(name)).then_some(meta))
+    }
+}
+
+/// Whether the service does not know the blocks (any more): another commit throws away all that
+/// are not in it.
+fn has_lost_blocks(error: &Error) -> bool {
+    matches!(error.label(), "InvalidBlockList" | "InvalidBlobOrBlock")
 }
 
 /// A name that no other upload has.

@@ -1,7 +1,5 @@
 //! Requests to the service: addresses, authorization, errors, and what it says about objects.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -12,8 +10,9 @@ use super::{GsCredentials, GsSettings, KIND, TIMESTAMP};
 use crate::http::reply::{self, Complaint};
 use crate::http::token::Tokens;
 use crate::moment::parse_rfc3339;
+use crate::retry::Retrying;
 use crate::{
-    Clock, Error, ErrorKind, HttpBody, HttpClient, HttpError, Key, ObjectMeta, Operation, Result,
+    Error, ErrorKind, HttpBody, HttpClient, HttpError, Key, ObjectMeta, Operation, Result,
     encode_component,
 };
 
@@ -28,7 +27,7 @@ pub(super) struct Service {
     pub(super) settings: GsSettings,
     http: HttpClient,
     direct: HttpClient,
-    clock: Arc<dyn Clock>,
+    pub(super) retrying: Retrying,
     tokens: Tokens,
 }
 
@@ -53,14 +52,14 @@ impl Service {
     pub(super) fn new(
         settings: GsSettings,
         http: HttpClient,
-        clock: Arc<dyn Clock>,
+        retrying: Retrying,
     ) -> Result<Self, HttpError> {
         let direct = http.direct()?;
         Ok(Self {
             settings,
             http,
             direct,
-            clock,
+            retrying,
             tokens: Tokens::default(),
         })
     }
@@ -155,7 +154,7 @@ impl Service {
             http: &self.http,
             direct: &self.direct,
             operation,
-            now_ms: self.clock.now_ms(),
+            now_ms: self.retrying.clock.now_ms(),
         };
         self.tokens
             .get(issuer.issue(&self.settings.credentials))

@@ -1,18 +1,18 @@
 //! Uploads: one request for what fits into one part, a resumable session for the rest.
 //!
-//! Invariant: the last request of a session, which makes the object appear, is sent only when the
-//! whole body was read without error and all before it is stored.
+//! Invariant: an object appears only when its whole body was read without error.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, Digest};
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, header};
 use http_body_util::Full;
 use serde_json::json;
 
 use super::TIMESTAMP;
 use super::service::{Resource, Service, refused, resource};
+use super::session::Session;
 use crate::http::reply;
 use crate::moment::rfc3339;
 use crate::parts::{Part, Parts};
@@ -52,11 +52,17 @@ pub(super) async fn put(
         condition,
         crc: Digest::new(CrcAlgorithm::Crc32Iscsi),
     };
+    // The wrapper cannot send a stream again; what of it is in memory can be sent from here. With
+    // a condition it would not be known who fulfilled it first.
+    let once_only = matches!(body, Body::Stream(_)) && options.condition == Condition::None;
     let part_size = service.settings.part_size.max(STEP) / STEP * STEP;
     let mut parts = Parts::new(body);
     let first = parts.next(part_size).await?;
     upload.crc.update(&first.data);
-    let resource = if first.is_last {
+    let resource = if first.is_last && once_only {
+        let retrying = &service.retrying;
+        retrying.persist(|| upload.whole(&first.data)).await?
+    } else if first.is_last {
         upload.whole(&first.data).await?
     } else {
         upload.session(first, parts, part_size).await?
@@ -143,8 +149,19 @@ impl Upload<'_> {
         }
     }
 
-    /// Part by part. A session that fails is given up, so that nothing is left of it.
+    /// Part by part. A session that fails is given up.
     async fn session(&mut self, first: Part, parts: Parts, part_size: usize) -> Result<Resource> {
+        let begun = self.service.retrying.persist(|| self.begin()).await;
+        let mut session = Session::new(self.service, begun?);
+        let sent = self.send_parts(&mut session, first, parts, part_size).await;
+        if sent.is_err() {
+            session.cancel().await;
+        }
+        sent.map_err(|error| self.lost(error))
+    }
+
+    /// The address of a new session.
+    async fn begin(&self) -> Result<String> {
         let request = Request::post(self.url("resumable"))
             .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
             .header("x-upload-content-type", "application/octet-stream")
@@ -153,73 +170,23 @@ impl Upload<'_> {
         if !response.status().is_success() {
             return Err(self.lost(refused(Operation::Put, response).await));
         }
-        let Some(session) = reply::text(response.headers(), "location").map(str::to_owned) else {
-            let what = "the answer names no upload session";
-            return Err(reply::nonsense(Operation::Put, what));
-        };
-        let sent = self.send_parts(&session, first, parts, part_size).await;
-        if sent.is_err() {
-            let request = Request::delete(&session).body(Full::default());
-            // The session ends by itself after a week; an error here changes nothing.
-            let _ = self.service.exchange(Operation::Put, request).await;
-        }
-        sent
+        let session = reply::text(response.headers(), "location").map(str::to_owned);
+        session.ok_or_else(|| reply::nonsense(Operation::Put, "the answer names no upload session"))
     }
 
     async fn send_parts(
         &mut self,
-        session: &str,
+        session: &mut Session<'_>,
         mut part: Part,
         mut parts: Parts,
         part_size: usize,
     ) -> Result<Resource> {
-        let mut offset = 0;
         loop {
-            if let Some(resource) = self.send_part(session, &part, offset).await? {
+            if let Some(resource) = session.send(&part).await? {
                 return Ok(resource);
             }
-            offset += part.data.len() as u64;
             part = parts.next(part_size).await?;
             self.crc.update(&part.data);
-        }
-    }
-
-    /// Sends one part, in as many requests as the service needs to take it all. Answers the
-    /// object after the last part.
-    async fn send_part(&self, session: &str, part: &Part, offset: u64) -> Result<Option<Resource>> {
-        let end = offset + part.data.len() as u64;
-        let mut from = offset;
-        loop {
-            let data = part.data.slice((from - offset) as usize..);
-            let total = if part.is_last {
-                end.to_string()
-            } else {
-                "*".to_owned()
-            };
-            let request = Request::put(session)
-                .header(
-                    header::CONTENT_RANGE,
-                    format!("bytes {from}-{}/{total}", end - 1),
-                )
-                .body(Full::new(data));
-            let response = self.service.exchange(Operation::Put, request).await?;
-            if response.status() != StatusCode::PERMANENT_REDIRECT {
-                let stored = self.stored(response).await?;
-                if part.is_last {
-                    return Ok(Some(stored));
-                }
-                let what = "the upload ended before its last part";
-                return Err(reply::nonsense(Operation::Put, what));
-            }
-            let taken = taken(&response);
-            if taken == end && !part.is_last {
-                return Ok(None);
-            }
-            if taken <= from || taken > end {
-                let what = format!("sent bytes {from}-{end}, the service has {taken}");
-                return Err(Error::new(ErrorKind::Io, Operation::Put).with_detail(what));
-            }
-            from = taken;
         }
     }
 
@@ -238,13 +205,6 @@ impl Upload<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// How many bytes of the session the service has.
-fn taken(response: &Response<HttpBody>) -> u64 {
-    reply::text(response.headers(), "range")
-        .and_then(|range| range.rsplit_once('-')?.1.trim().parse::<u64>().ok())
-        .map_or(0, |last| last + 1)
 }
 
 /// A separator that `content` does not hold.

@@ -1,7 +1,6 @@
 //! Requests to the service: addresses, signatures and errors.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
@@ -11,16 +10,16 @@ use super::OssSettings;
 use super::sign::Signer;
 use crate::http::reply::{self, Complaint, nonsense};
 use crate::http::xml::{self, Node};
+use crate::retry::Retrying;
 use crate::{
-    Clock, Error, ErrorKind, HttpBody, HttpClient, HttpError, Key, Operation, Result, encode_path,
-    moment,
+    Error, ErrorKind, HttpBody, HttpClient, HttpError, Key, Operation, Result, encode_path, moment,
 };
 
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) settings: OssSettings,
     http: HttpClient,
-    clock: Arc<dyn Clock>,
+    pub(super) retrying: Retrying,
     /// Scheme, host and what comes before the name of an object; without a slash at the end.
     base: String,
 }
@@ -49,7 +48,7 @@ impl Service {
     pub(super) fn new(
         settings: OssSettings,
         http: HttpClient,
-        clock: Arc<dyn Clock>,
+        retrying: Retrying,
     ) -> Result<Self, HttpError> {
         let base = base(&settings).ok_or_else(|| {
             let text = format!(
@@ -61,7 +60,7 @@ impl Service {
         Ok(Self {
             settings,
             http,
-            clock,
+            retrying,
             base,
         })
     }
@@ -117,7 +116,7 @@ impl Service {
         operation: Operation,
         request: Plain,
     ) -> Result<Response<HttpBody>> {
-        let now = self.clock.now_ms();
+        let now = self.retrying.clock.now_ms();
         let moment = moment::compact(now);
         let settings = &self.settings;
         let mut builder = request
@@ -173,8 +172,6 @@ pub(super) async fn refused(operation: Operation, response: Response<HttpBody>) 
     let kind = match error.label() {
         "NoSuchBucket" => ErrorKind::Invalid,
         "RequestTimeout" => ErrorKind::Timeout,
-        // Another call completed or aborted the same upload.
-        "NoSuchUpload" => ErrorKind::Io,
         _ => return error,
     };
     error.with_kind(kind)

@@ -27,6 +27,9 @@ const MOST_PARTS: u64 = 10_000;
 /// Least bytes of a part but the last.
 const LEAST_PART: u64 = 100 << 10;
 
+/// Header with the checksum of a whole object.
+const CRC64: &str = "x-oss-hash-crc64ecma";
+
 /// Uploads `body` as `key`.
 pub(super) async fn put(
     service: &Service,
@@ -45,6 +48,8 @@ pub(super) async fn put(
         crc: Mutex::new(Digest::new(CrcAlgorithm::Crc64Xz)),
         size: AtomicU64::new(0),
     };
+    // The wrapper cannot send a stream again; what of it is in memory can be sent from here.
+    let once_only = matches!(body, Body::Stream(_));
     let known = body.size().or(options.size_hint).unwrap_or(0);
     let part_size = service
         .settings
@@ -55,8 +60,12 @@ pub(super) async fn put(
     let mut parts = Parts::new(body);
     let first = parts.next(part_size).await?;
     upload.count(&first.data);
+    if first.is_last && once_only {
+        let retrying = &service.retrying;
+        return retrying.persist(|| upload.whole(&first.data)).await;
+    }
     if first.is_last {
-        return upload.whole(first.data).await;
+        return upload.whole(&first.data).await;
     }
     upload.in_parts(first, parts, part_size).await
 }
@@ -76,6 +85,16 @@ impl Upload<'_> {
         self.size.fetch_add(data.len() as u64, Ordering::Relaxed);
     }
 
+    /// Bytes read so far.
+    fn size(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// Checksum of what was read so far.
+    fn checksum(&self) -> u64 {
+        self.crc.lock().expect("never held in a panic").finalize()
+    }
+
     fn described(&self, request: Plain) -> Plain {
         let request = request.header("content-type", "application/octet-stream");
         match self.options.timestamp {
@@ -84,10 +103,15 @@ impl Upload<'_> {
         }
     }
 
-    async fn whole(&self, content: Bytes) -> Result<ObjectMeta> {
+    async fn whole(&self, content: &Bytes) -> Result<ObjectMeta> {
         let request = self.service.object(Method::PUT, self.key, "");
-        let request = self.described(request).body(content);
-        let response = self.service.send(Operation::Put, request).await?;
+        let request = self.described(request).body(content.clone());
+        let response = self.service.send(Operation::Put, request).await;
+        let response = response.map_err(|error| match error.kind() {
+            // It is the bucket.
+            ErrorKind::NotFound => error.with_kind(ErrorKind::Invalid),
+            _ => error,
+        })?;
         let etag = reply::text(response.headers(), "etag").map(str::to_owned);
         self.stored(response.headers(), etag)
     }
@@ -96,8 +120,8 @@ impl Upload<'_> {
     fn stored(&self, headers: &HeaderMap, etag: Option<String>) -> Result<ObjectMeta> {
         let etag = etag.filter(|etag| !etag.is_empty());
         let etag = etag.ok_or_else(|| nonsense(Operation::Put, "the answer has no ETag"))?;
-        let ours = self.crc.lock().expect("never held in a panic").finalize();
-        if let Some(theirs) = reply::number(headers, "x-oss-hash-crc64ecma")
+        let ours = self.checksum();
+        if let Some(theirs) = reply::number(headers, CRC64)
             && theirs != ours
         {
             return Err(Error::new(ErrorKind::Corrupt, Operation::Put)
@@ -105,7 +129,7 @@ impl Upload<'_> {
         }
         Ok(ObjectMeta {
             key: self.key.clone(),
-            size: self.size.load(Ordering::Relaxed),
+            size: self.size(),
             modified: reply::text(headers, "date").map_or(0, crate::moment::parse_http),
             timestamp: self.options.timestamp,
             etag: Some(etag),
@@ -114,16 +138,21 @@ impl Upload<'_> {
 
     /// Sends parts, some at a time, and completes the upload; aborts it when something fails.
     async fn in_parts(&self, first: Part, parts: Parts, part_size: usize) -> Result<ObjectMeta> {
-        let begin = self.service.object(Method::POST, self.key, "uploads");
-        let tree = self
-            .service
-            .ask(Operation::Put, self.described(begin))
-            .await?;
+        let begun = self.service.retrying.persist(|| {
+            let begin = self.service.object(Method::POST, self.key, "uploads");
+            self.service.ask(Operation::Put, self.described(begin))
+        });
+        let tree = begun.await?;
         let Some(id) = tree.text_of("UploadId").filter(|id| !id.is_empty()) else {
             return Err(nonsense(Operation::Put, "the answer has no UploadId"));
         };
         let upload = format!("uploadId={}", encode_component(id));
         let result = self.send_parts(&upload, first, parts, part_size).await;
+        // Somebody else completed or aborted the upload; the whole may be sent anew.
+        let result = result.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => error.with_kind(ErrorKind::Io),
+            _ => error,
+        });
         if result.is_err() {
             let request = self.service.object(Method::DELETE, self.key, &upload);
             // What is left costs storage until a rule of the bucket removes it; nothing depends
@@ -175,13 +204,15 @@ impl Upload<'_> {
         self.complete(upload, &etags).await
     }
 
+    /// Sends a part, again if need be.
     async fn send_part(&self, upload: &str, number: u32, data: Bytes) -> Result<String> {
         let query = format!("partNumber={number}&{upload}");
-        let request = self.service.object(Method::PUT, self.key, &query);
-        let response = self
-            .service
-            .send(Operation::Put, request.body(data))
-            .await?;
+        let sent = self.service.retrying.persist(|| {
+            let request = self.service.object(Method::PUT, self.key, &query);
+            self.service
+                .send(Operation::Put, request.body(data.clone()))
+        });
+        let response = sent.await?;
         let etag = reply::text(response.headers(), "etag").map(str::to_owned);
         etag.ok_or_else(|| nonsense(Operation::Put, format!("part {number} has no ETag")))
     }
@@ -193,12 +224,55 @@ impl Upload<'_> {
             body.push_str(&part_entry(*number, &etag));
         }
         body.push_str("</CompleteMultipartUpload>");
+        let body = Bytes::from(body);
+        let mut tries = self.service.retrying.tries();
+        let mut is_unknown = false;
+        loop {
+            let error = match self.try_complete(upload, &body).await {
+                Ok(meta) => return Ok(meta),
+                Err(error) => error,
+            };
+            if error.is_not_found() {
+                // The try whose answer was lost may have completed it. If not, the upload does not
+                // come back.
+                let ours = if is_unknown {
+                    self.service.retrying.persist(|| self.completed()).await?
+                } else {
+                    None
+                };
+                return ours.ok_or(error);
+            }
+            tries.again(error).await?;
+            is_unknown = true;
+        }
+    }
+
+    async fn try_complete(&self, upload: &str, body: &Bytes) -> Result<ObjectMeta> {
         let request = self.service.object(Method::POST, self.key, upload);
-        let request = request.header("content-type", "application/xml").body(body);
+        let request = request
+            .header("content-type", "application/xml")
+            .body(body.clone());
         let response = self.service.send(Operation::Put, request).await?;
         let headers = response.headers().clone();
         let tree = tree(Operation::Put, response).await?;
         self.stored(&headers, tree.text_of("ETag").map(str::to_owned))
+    }
+
+    /// The object, if it is certain that it has our content: by its checksum.
+    async fn completed(&self) -> Result<Option<ObjectMeta>> {
+        let request = self.service.object(Method::HEAD, self.key, "");
+        let response = match self.service.send(Operation::Put, request).await {
+            Ok(response) => response,
+            Err(missing) if missing.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let headers = response.headers();
+        let time = reply::text(headers, TIMESTAMP).and_then(crate::moment::parse_rfc3339);
+        let is_ours = reply::number(headers, "content-length") == Some(self.size())
+            && reply::number(headers, CRC64) == Some(self.checksum())
+            && time == self.options.timestamp;
+        let etag = reply::text(headers, "etag").map(str::to_owned);
+        is_ours.then(|| self.stored(headers, etag)).transpose()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use litestream_storage::{
     AbsCredentials, AbsIdentity, AbsSettings, AbsStore, ErrorKind, HttpClient, HttpSettings,
-    ObjectStore as _, SystemClock,
+    ObjectStore as _, RandomJitter, RetryPolicy, SystemClock,
 };
 use serde_json::json;
 use testkit::server::stand_in::{Asked, Said, StandIn};
@@ -19,7 +19,14 @@ fn open(server: &StandIn, credentials: AbsCredentials) -> AbsStore {
         concurrency: AbsSettings::CONCURRENCY,
     };
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    AbsStore::new(settings, http, Arc::new(SystemClock::new())).expect("sound settings")
+    AbsStore::new(
+        settings,
+        http,
+        RetryPolicy::default(),
+        Arc::new(SystemClock::new()),
+        Arc::new(RandomJitter),
+    )
+    .expect("sound settings")
 }
 
 /// Blobs for whoever has the token `good`, which `issue` gives.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use litestream_storage::contract::{Abilities, check_without};
 use litestream_storage::{
-    AbsCredentials, AbsSettings, AbsStore, HttpClient, HttpSettings, SystemClock,
+    AbsCredentials, AbsSettings, AbsStore, HttpClient, HttpSettings, RandomJitter, RetryPolicy,
+    SystemClock,
 };
 use testkit::server::{AZURITE_ACCOUNT, AZURITE_KEY, Azurite};
 
@@ -23,7 +24,14 @@ fn store(endpoint: &str, prefix: &str) -> AbsStore {
         concurrency: 3,
     };
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    AbsStore::new(settings, http, Arc::new(SystemClock::new())).expect("sound settings")
+    AbsStore::new(
+        settings,
+        http,
+        RetryPolicy::default(),
+        Arc::new(SystemClock::new()),
+        Arc::new(RandomJitter),
+    )
+    .expect("sound settings")
 }
 
 #[tokio::test(flavor = "multi_thread")]

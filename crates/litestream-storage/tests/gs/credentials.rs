@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use litestream_storage::{
     ErrorKind, GsCredentials, GsSettings, GsStore, HttpClient, HttpSettings, ObjectStore as _,
-    SystemClock,
+    RandomJitter, RetryPolicy, SystemClock,
 };
 use serde_json::{Value, json};
 use testkit::server::stand_in::{Asked, Said, StandIn, decode};
@@ -44,7 +44,14 @@ fn open(server: &StandIn, credentials: GsCredentials) -> GsStore {
         part_size: GsSettings::PART_SIZE,
     };
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    GsStore::new(settings, http, Arc::new(SystemClock::new())).expect("sound settings")
+    GsStore::new(
+        settings,
+        http,
+        RetryPolicy::default(),
+        Arc::new(SystemClock::new()),
+        Arc::new(RandomJitter),
+    )
+    .expect("sound settings")
 }
 
 fn write(folder: &Path, content: &Value) -> PathBuf {

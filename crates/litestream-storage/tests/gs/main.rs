@@ -20,7 +20,14 @@ fn store(endpoint: &str, prefix: &str) -> GsStore {
         part_size: 1 << 20,
     };
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    GsStore::new(settings, http, Arc::new(SystemClock::new())).expect("sound settings")
+    GsStore::new(
+        settings,
+        http,
+        RetryPolicy::default(),
+        Arc::new(SystemClock::new()),
+        Arc::new(RandomJitter),
+    )
+    .expect("sound settings")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,6 +173,7 @@ impl State {
         let mut said = Said::status(status)
             .header("ETag", &object.etag)
             .header("Last-Modified", http_date(object.modified))
+            .header("x-oss-hash-crc64ecma", crc64(&object.content).to_string())
             .with(content);
         said.headers.extend(object.headers.iter().cloned());
         match found {
