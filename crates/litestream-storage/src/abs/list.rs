@@ -11,7 +11,13 @@ use crate::http::percent::decode;
 use crate::http::reply::{self, nonsense};
 use crate::http::xml::{self, Node};
 use crate::moment::{parse_http, parse_rfc3339};
-use crate::{Error, Key, ListOptions, ObjectMeta, Operation, Result, encode_component};
+use crate::retry::Retrying;
+use crate::{
+    Error, Key, ListOptions, ObjectMeta, Operation, Result, RetryPolicy, encode_component,
+};
+
+/// How often one page is asked for before the listing breaks.
+const PAGE_TRIES: u32 = 4;
 
 pub(super) fn list(
     service: &Arc<Service>,
@@ -27,10 +33,29 @@ pub(super) fn list(
     pages(cursor, move |cursor| {
         let service = Arc::clone(&service);
         async move {
-            let page = page(&service, cursor).await;
+            let page = steady_page(&service, &cursor).await;
             page.map_err(|error| service.finish(error, None))
         }
     })
+}
+
+/// A page, asked for a few times if need be: the service has no lower bound, so a listing that the
+/// wrapper takes up again begins with the first page, and with many pages would hardly ever end.
+async fn steady_page(
+    service: &Service,
+    cursor: &Cursor,
+) -> Result<(Vec<ObjectMeta>, Option<Cursor>)> {
+    let few = RetryPolicy {
+        tries: PAGE_TRIES.min(service.retrying.policy.tries),
+        ..service.retrying.policy.clone()
+    };
+    let few = Retrying {
+        policy: few,
+        ..service.retrying.clone()
+    };
+    let page = few.persist(|| page(service, cursor.clone())).await;
+    // The wrapper has all its tries still.
+    page.map_err(|error| error.with_tries(1))
 }
 
 async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Option<Cursor>)> {
@@ -55,7 +80,7 @@ async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Opt
             metas.push(meta(blob, key)?);
         }
     }
-    Ok((metas, cursor.next(tree.text_of("NextMarker"))))
+    Ok((metas, cursor.next(tree.text_of("NextMarker"))?))
 }
 
 fn wrong(what: &str) -> Error {

@@ -77,5 +77,5 @@ async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Opt
             );
         }
     }
-    Ok((metas, cursor.next(page.next_page_token.as_deref())))
+    Ok((metas, cursor.next(page.next_page_token.as_deref())?))
 }

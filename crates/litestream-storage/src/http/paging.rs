@@ -2,9 +2,11 @@
 
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
-use crate::{Key, ObjectMeta, Result};
+use super::reply::nonsense;
+use crate::{Key, ObjectMeta, Operation, Result};
 
 /// Where a listing stands.
+#[derive(Clone)]
 pub(crate) struct Cursor {
     /// Prefix of names, with that of the store.
     pub(crate) prefix: String,
@@ -27,13 +29,20 @@ impl Cursor {
         is_wanted.then(|| Key::new(key))
     }
 
-    /// Goes on with the page of this name, if there is one.
-    pub(crate) fn next(self, page: Option<&str>) -> Option<Self> {
-        let page = page.filter(|page| !page.is_empty())?.to_owned();
-        Some(Self {
-            page: Some(page),
+    /// Goes on with the page of this name, if there is one. A service that names the page that was
+    /// just read would never come to an end.
+    pub(crate) fn next(self, page: Option<&str>) -> Result<Option<Self>> {
+        let Some(page) = page.filter(|page| !page.is_empty()) else {
+            return Ok(None);
+        };
+        if self.page.as_deref() == Some(page) {
+            let what = format!("the listing turns in circles at page {page:?}");
+            return Err(nonsense(Operation::List, what));
+        }
+        Ok(Some(Self {
+            page: Some(page.to_owned()),
             ..self
-        })
+        }))
     }
 }
 

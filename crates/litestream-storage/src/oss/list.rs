@@ -100,7 +100,7 @@ async fn page(service: &Service, cursor: Cursor) -> Result<(Vec<ObjectMeta>, Opt
         return Ok((metas, None));
     }
     let next = cursor.next(tree.text_of("NextContinuationToken"));
-    let next = next.ok_or_else(|| wrong("no NextContinuationToken"))?;
+    let next = next?.ok_or_else(|| wrong("no NextContinuationToken"))?;
     Ok((metas, Some(next)))
 }
 
