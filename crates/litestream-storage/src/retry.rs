@@ -1,7 +1,8 @@
 //! Trying again, by the kind of the error and nothing else.
 //!
 //! Invariant: a call gives up at the first error that is not retryable, or when a number of tries
-//! in a row brought nothing. Whatever moves the work on gives it all its tries back.
+//! in a row brought nothing, or next to nothing. Whatever moves the work on by a step gives it all
+//! its tries back.
 //!
 //! | Module | Owns |
 //! |---|---|
@@ -12,7 +13,7 @@
 //! | `persist` | the same for single requests inside a backend |
 
 mod budget;
-#[cfg(any(feature = "rest", feature = "s3"))]
+#[cfg(any(feature = "rest", feature = "s3", feature = "webdav"))]
 mod persist;
 mod read;
 mod replay;
@@ -34,7 +35,7 @@ use crate::{
 
 use budget::Budget;
 pub use budget::{Jitter, RandomJitter, RetryPolicy};
-#[cfg(any(feature = "rest", feature = "s3"))]
+#[cfg(any(feature = "rest", feature = "s3", feature = "webdav"))]
 pub(crate) use persist::Retrying;
 #[cfg(feature = "s3")]
 pub(crate) use persist::persist;
@@ -42,7 +43,8 @@ pub(crate) use persist::persist;
 /// A store that tries again what failed with a [retryable](Error::is_retryable) error.
 ///
 /// * A body that breaks, or ends early, is taken up at its offset by another ranged get; if the
-///   object has changed meanwhile, that is [`ErrorKind::PreconditionFailed`].
+///   object has changed meanwhile, that is [`ErrorKind::PreconditionFailed`]. Each
+///   [`RetryPolicy::least_step`] bytes give it all its tries back.
 /// * A listing that breaks goes on after its last key.
 /// * Of a delete only the keys that failed are tried again.
 /// * A put is tried again with the whole body. A [`Body::Stream`] is recorded up to

@@ -68,7 +68,7 @@ impl<'a> Session<'a> {
                 }
                 Ok(Said::Taken(taken)) => {
                     if taken > at {
-                        tries.advanced();
+                        tries.advance(taken - at);
                     } else if is_known {
                         tries.again(self.stuck(end, taken)).await?;
                     }

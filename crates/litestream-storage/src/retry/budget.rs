@@ -23,6 +23,11 @@ pub struct RetryPolicy {
     pub stall: Duration,
     /// Bytes per second below which a put of known size counts as stalled.
     pub min_rate: u64,
+    /// Bytes that a transfer must bring, in one try or several, to have all its tries back. A
+    /// transfer that advances by more does not run out of them; one that brings a byte with each
+    /// connection ends. Of `size` bytes this makes at most [`tries`](Self::tries) requests for
+    /// each step.
+    pub least_step: u64,
     /// How many bytes of a stream are kept in memory to be sent again.
     pub replay_limit: usize,
     /// How many bytes of a stream a store may have on the way before it takes more: that long, at
@@ -40,6 +45,7 @@ impl Default for RetryPolicy {
             max_retry_after: Duration::from_mins(1),
             stall: Duration::from_mins(1),
             min_rate: 16 * 1024,
+            least_step: 4096,
             replay_limit: 1024 * 1024,
             in_flight: 0,
         }
@@ -76,12 +82,22 @@ impl Jitter for RandomJitter {
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     failures: u32,
+    /// Bytes since all tries were there.
+    brought: u64,
 }
 
 impl Budget {
     /// There was progress.
     pub(super) fn refill(&mut self) {
-        self.failures = 0;
+        *self = Self::default();
+    }
+
+    /// So many bytes came through, which counts once they are a step.
+    pub(super) fn advance(&mut self, policy: &RetryPolicy, bytes: u64) {
+        self.brought += bytes;
+        if self.brought >= policy.least_step {
+            self.refill();
+        }
     }
 
     /// How long to wait before the next try after `error`; without one, how many tries there were.

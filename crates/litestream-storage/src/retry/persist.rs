@@ -16,9 +16,9 @@ pub(crate) struct Retrying {
     pub(crate) jitter: Arc<dyn Jitter>,
 }
 
-#[cfg(feature = "rest")]
 impl Retrying {
     /// As [`persist`].
+    #[cfg(any(feature = "rest", feature = "webdav"))]
     pub(crate) async fn persist<T, F>(&self, call: impl FnMut() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -27,6 +27,7 @@ impl Retrying {
     }
 
     /// The tries of something that takes several requests.
+    #[cfg(feature = "rest")]
     pub(crate) fn tries(&self) -> Tries<'_> {
         Tries {
             retrying: self,
@@ -55,9 +56,9 @@ impl Tries<'_> {
         spent(&mut self.budget, policy, &**clock, &**jitter, error).await
     }
 
-    /// There was progress: all tries are there again.
-    pub(crate) fn advanced(&mut self) {
-        self.budget.refill();
+    /// So many bytes came through: with enough of them all tries are there again.
+    pub(crate) fn advance(&mut self, bytes: u64) {
+        self.budget.advance(&self.retrying.policy, bytes);
     }
 }
 

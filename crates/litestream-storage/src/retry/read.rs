@@ -72,7 +72,8 @@ impl<S: ObjectStore> Reading<S> {
                 Ok(chunk) => {
                     self.offset += chunk.len() as u64;
                     self.left -= chunk.len() as u64;
-                    self.budget.refill();
+                    let bytes = chunk.len() as u64;
+                    self.budget.advance(&self.shared.policy, bytes);
                     return Ok(Some(chunk));
                 }
                 Err(error) => {

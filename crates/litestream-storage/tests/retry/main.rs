@@ -31,6 +31,7 @@ fn policy() -> RetryPolicy {
         max_retry_after: Duration::from_secs(5),
         stall: Duration::from_secs(30),
         min_rate: 1000,
+        least_step: 500,
         replay_limit: 1000,
         in_flight: 0,
     }

@@ -83,6 +83,34 @@ async fn a_body_that_does_not_advance_is_given_up() {
     assert!(body.next().await.is_none());
 }
 
+/// A connection that brought a byte gave all tries back, so a server that cut each after one byte was
+/// asked as often as the object has bytes.
+#[tokio::test(start_paused = true)]
+async fn a_byte_per_connection_ends() {
+    // Steps of 500 bytes, four tries: it takes 125 bytes with each.
+    for (after, tries) in [(1, Some(4)), (124, Some(4)), (167, None), (999, None)] {
+        let store = faulty();
+        fill(store.inner().inner(), pattern(5000)).await;
+        store.inner().when(move |_| {
+            Some(Fault::Break {
+                after,
+                kind: ErrorKind::Io,
+            })
+        });
+        let object = store.get(key(), ByteRange::ALL).await.expect("opened");
+        let read = object.into_bytes().await;
+        let calls = store.inner().calls(Operation::Get);
+        if let Some(tries) = tries {
+            let error = read.expect_err("hardly advances");
+            assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+            assert_eq!(calls, tries, "{after}");
+        } else {
+            assert_eq!(read.expect("advances"), pattern(5000));
+            assert_eq!(calls, 5000_u64.div_ceil(after), "{after}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_never_goes_on_in_another_version() {
     for deleted in [false, true] {
