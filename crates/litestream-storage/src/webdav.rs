@@ -31,9 +31,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use crate::calls::named;
+use crate::retry::Retrying;
 use crate::{
-    Body, ByteRange, Error, HttpClient, Key, ListOptions, Object, ObjectMeta, ObjectStore,
-    PutOptions, Result,
+    Body, ByteRange, Clock, Error, HttpClient, Jitter, Key, ListOptions, Object, ObjectMeta,
+    ObjectStore, PutOptions, Result, RetryPolicy,
 };
 
 use multistatus::Properties;
@@ -103,13 +104,21 @@ struct Shared {
     root: String,
     /// Set when the server turned out to have no MOVE.
     without_move: AtomicBool,
+    retrying: Retrying,
 }
 
 impl WebdavStore {
-    /// A store that makes its requests with `client`.
+    /// A store that makes its requests with `client`. The rest is about bodies that can be read
+    /// once: they are staged, and sent again from there.
     ///
     /// Fails when the address is none.
-    pub fn new(settings: WebdavSettings, client: HttpClient) -> Result<Self> {
+    pub fn new(
+        settings: WebdavSettings,
+        client: HttpClient,
+        policy: RetryPolicy,
+        clock: Arc<dyn Clock>,
+        jitter: Arc<dyn Jitter>,
+    ) -> Result<Self> {
         let root = settings.root.trim_matches('/').to_owned();
         let server = Server::new(settings, client)?;
         Ok(Self {
@@ -117,6 +126,11 @@ impl WebdavStore {
                 server,
                 root,
                 without_move: AtomicBool::new(false),
+                retrying: Retrying {
+                    policy,
+                    clock,
+                    jitter,
+                },
             }),
         })
     }

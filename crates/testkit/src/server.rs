@@ -11,6 +11,7 @@
 mod ask;
 mod azurite;
 mod blobs;
+mod dav;
 mod fake_gcs;
 mod gcs;
 mod hmac;
@@ -37,6 +38,7 @@ use tempfile::TempDir;
 pub use self::ask::{Answer, ask};
 pub use self::azurite::{AZURITE_ACCOUNT, AZURITE_KEY, Azurite};
 pub use self::blobs::{BLOBS_ACCOUNT, BLOBS_KEY, BlobsStandIn};
+pub use self::dav::DavStandIn;
 pub use self::fake_gcs::FakeGcs;
 pub use self::gcs::GcsStandIn;
 pub use self::moto::Moto;

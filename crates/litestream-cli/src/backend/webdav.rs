@@ -1,8 +1,10 @@
 //! A replica on a `WebDAV` server.
 
-use litestream_storage::{WebdavSettings, WebdavStore};
+use std::sync::Arc;
 
-use super::http;
+use litestream_storage::{RandomJitter, WebdavSettings, WebdavStore};
+
+use super::{clock, http, retry_policy};
 use crate::config::{BuildError, Network, WebdavTarget};
 
 pub(super) fn open(target: &WebdavTarget, network: &Network) -> Result<WebdavStore, BuildError> {
@@ -14,7 +16,14 @@ pub(super) fn open(target: &WebdavTarget, network: &Network) -> Result<WebdavSto
         root: root(&target.path),
     };
     let client = http::client(network, false, false)?;
-    WebdavStore::new(settings, client).map_err(|error| BuildError::Invalid {
+    let store = WebdavStore::new(
+        settings,
+        client,
+        retry_policy(),
+        clock(),
+        Arc::new(RandomJitter),
+    );
+    store.map_err(|error| BuildError::Invalid {
         kind: "webdav",
         cause: error.to_string(),
     })

@@ -30,20 +30,32 @@ pub(super) async fn put(
         return Err(Error::new(ErrorKind::Unsupported, PUT)
             .with_detail("few WebDAV servers check conditions in one step"));
     }
+    let once_only = matches!(body, Body::Stream(_));
     let upload = Upload::new(body).await?;
-    if shared.without_move.load(Ordering::Relaxed) {
-        send(shared, &target, &upload).await?;
+    let call = || put_once(shared, &key, &target, &upload);
+    if once_only {
+        // The layer around the store cannot read it again; it is staged here.
+        shared.retrying.persist(call).await
     } else {
-        let temp = temp_name(&target);
-        if let Err(error) = send(shared, &temp, &upload).await {
+        call().await
+    }
+}
+
+/// One try.
+async fn put_once(shared: &Shared, key: &Key, target: &str, upload: &Upload) -> Result<ObjectMeta> {
+    if shared.without_move.load(Ordering::Relaxed) {
+        send(shared, target, upload).await?;
+    } else {
+        let temp = temp_name(target);
+        if let Err(error) = send(shared, &temp, upload).await {
             discard(shared, &temp).await;
             return Err(error);
         }
-        publish(shared, &temp, &target, &upload).await?;
+        publish(shared, &temp, target, upload).await?;
     }
-    let there = find(shared, PUT, &target).await?;
+    let there = find(shared, PUT, target).await?;
     let size = upload.size();
-    match there.and_then(|found| file_meta(key, &found)) {
+    match there.and_then(|found| file_meta(key.clone(), &found)) {
         Some(meta) if meta.size == size => Ok(meta),
         Some(meta) => {
             let detail = format!("{target}: sent {size} bytes, found {}", meta.size);

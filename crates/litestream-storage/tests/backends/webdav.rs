@@ -32,9 +32,19 @@ fn settings(url: String, login: bool) -> WebdavSettings {
     }
 }
 
+fn made(settings: WebdavSettings, client: HttpClient) -> litestream_storage::Result<WebdavStore> {
+    WebdavStore::new(
+        settings,
+        client,
+        RetryPolicy::default(),
+        Arc::new(SystemClock::new()),
+        Arc::new(RandomJitter),
+    )
+}
+
 fn open(settings: WebdavSettings) -> WebdavStore {
     let client = HttpClient::new(HttpSettings::default()).expect("no certificates needed");
-    WebdavStore::new(settings, client).expect("an address")
+    made(settings, client).expect("an address")
 }
 
 /// Servers that lock or move in two steps answer so when several calls come at once.
@@ -197,7 +207,7 @@ async fn no_server_is_unavailable_and_no_address_is_refused() {
         "http://",
         "http://user:pw@host",
     ] {
-        let made = WebdavStore::new(settings(url.to_owned(), false), client.clone());
+        let made = made(settings(url.to_owned(), false), client.clone());
         assert_eq!(made.expect_err(url).kind(), ErrorKind::Invalid, "{url}");
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn answers_have_their_kinds<P: Place>(place: P) {
         (429, unavailable),
         (500, unavailable),
         (502, unavailable),
-        (408, ErrorKind::Timeout),
+        (408, P::TIMEOUT),
         (401, ErrorKind::Denied),
         (403, ErrorKind::Denied),
         (400, ErrorKind::Invalid),

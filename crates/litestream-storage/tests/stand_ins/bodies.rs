@@ -56,7 +56,7 @@ pub(crate) async fn listings_go_on_where_they_broke<P: Place>(place: P) {
     let mut number = 0_usize;
     place.server().when(move |_| {
         number += 1;
-        match number % 4 {
+        match number % P::LISTED {
             0 => None,
             1 => Some(Misdeed::Cut(5000)),
             2 => Some(Misdeed::overloaded()),

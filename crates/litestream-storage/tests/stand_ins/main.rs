@@ -14,6 +14,8 @@ mod parts;
 mod place;
 mod silence;
 mod storm;
+#[cfg(feature = "webdav")]
+mod webdav;
 
 /// The same tests for each backend.
 macro_rules! suite {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use litestream_storage::contract::Abilities;
 use litestream_storage::{
-    Body, ByteRange, Error, HttpClient, HttpSettings, Key, ListOptions, ObjectMeta, ObjectStore,
-    PutOptions, RandomJitter, Retry, RetryPolicy, SystemClock,
+    Body, ByteRange, Error, ErrorKind, HttpClient, HttpSettings, Key, ListOptions, ObjectMeta,
+    ObjectStore, PutOptions, RandomJitter, Retry, RetryPolicy, SystemClock,
 };
 use testkit::server::stand_in::{Asked, StandIn};
 
@@ -24,6 +24,15 @@ pub(crate) type Other = Box<dyn Fn(&str, Vec<u8>) + Send>;
 /// A backend with its stand-in.
 pub(crate) trait Place: Send + Sync + Sized + 'static {
     const ABILITIES: Abilities;
+
+    /// The service has words of its own for 408: it is tried again all the same.
+    const TIMEOUT: ErrorKind = ErrorKind::Timeout;
+
+    /// Of so many requests one fails in a storm: of two, unless a call has several.
+    const STORM: usize = 2;
+
+    /// Of so many requests for a listing one works, where listings break.
+    const LISTED: usize = 4;
 
     /// Pages of listings that name themselves as the next, or make no sense.
     const CIRCLE: &[&str];
@@ -54,6 +63,12 @@ pub(crate) trait Place: Send + Sync + Sized + 'static {
 
     /// Whether this request makes an object out of parts.
     fn completes(asked: &Asked) -> bool;
+
+    /// What is the same of a request when it is sent again.
+    fn alike(asked: &Asked) -> String {
+        let range = asked.header("content-range").unwrap_or_default();
+        format!("{} {} {} {range}", asked.method, asked.path, asked.query)
+    }
 
     /// A store that tries nothing again.
     fn bare(&self) -> Arc<dyn ObjectStore> {

@@ -39,13 +39,7 @@ pub(crate) async fn silence_after_the_effect_loses_nothing<P: Place>(place: P) {
     let lose = || {
         let mut seen = std::collections::HashSet::new();
         place.server().when(move |asked| {
-            let request = (
-                asked.method.clone(),
-                asked.path.clone(),
-                asked.query.clone(),
-            );
-            // Requests that look alike may be the same again.
-            let is_new = seen.insert((request, asked.header("content-range").map(str::to_owned)));
+            let is_new = seen.insert(P::alike(asked));
             is_new.then_some(Misdeed::Silence { after_effect: true })
         });
     };

@@ -35,6 +35,9 @@ impl DavStandIn {
     ///
     /// # Errors
     /// When there is no port.
+    ///
+    /// # Panics
+    /// Never: the panic of an answer is that of its thread.
     pub fn start() -> Result<Self> {
         let state = Arc::new(Mutex::new(State::new()));
         let there = Arc::clone(&state);
