@@ -12,7 +12,9 @@
 //!
 //! | Module | Owns |
 //! |---|---|
-//! | `connect` | the connection and how to log in |
+//! | `connect` | the connection, and what its errors mean |
+//! | `options` | the settings as the client takes them, and what of them cannot work |
+//! | `news` | why nobody answers |
 //! | `info` | the description of an object, as JSON |
 //! | `messages` | reading the messages of a subject |
 //! | `read` | get, head and list |
@@ -21,6 +23,8 @@
 mod connect;
 mod info;
 mod messages;
+mod news;
+mod options;
 mod read;
 mod write;
 
@@ -94,14 +98,14 @@ pub struct NatsSettings {
     pub path: String,
     /// How to log in.
     pub login: NatsLogin,
-    /// Refuse connections without TLS.
+    /// Refuse connections without TLS. So do the two settings that follow.
     pub tls: bool,
-    /// Files with certificates to trust besides those of the system.
+    /// Files with certificates to trust, instead of those of the system.
     pub root_cas: Vec<PathBuf>,
     /// Files with a client certificate and its key.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
     /// Tries to connect again after a loss until the connection counts as gone, and the next call
-    /// makes a new one; `None`: without end.
+    /// makes a new one; `None`: without end. At least as many as there are servers.
     pub max_reconnects: Option<usize>,
     /// Pause between these tries.
     pub reconnect_wait: Duration,
@@ -125,6 +129,12 @@ impl NatsSettings {
             reconnect_wait: Duration::from_secs(2),
             timeout: Duration::from_secs(10),
         }
+    }
+
+    /// Whether a connection without TLS is to be refused: what is said about certificates would
+    /// otherwise be worth nothing as soon as somebody on the way claims that there is no TLS.
+    fn wants_tls(&self) -> bool {
+        self.tls || !self.root_cas.is_empty() || self.client_certificate.is_some()
     }
 }
 
@@ -177,6 +187,13 @@ impl Shared {
         }
     }
 
+    /// A call about one object, whose errors are to name it and to say what is known about the
+    /// connection.
+    async fn call<T>(&self, key: Key, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let explained = async { call.await.map_err(|error| self.connection.explain(error)) };
+        named(KIND, key, explained).await
+    }
+
     /// The key of the object `name`, unless it is outside of the path.
     fn key<'a>(&self, name: &'a str) -> Option<&'a str> {
         if self.path.is_empty() {
@@ -192,20 +209,18 @@ impl ObjectStore for NatsStore {
     }
 
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
-        named(
-            KIND,
-            key.clone(),
-            write::put(&self.shared, key, body, options),
-        )
-        .boxed()
+        let put = write::put(&self.shared, key.clone(), body, options);
+        self.shared.call(key, put).boxed()
     }
 
     fn get(&self, key: Key, range: ByteRange) -> BoxFuture<'_, Result<Object>> {
-        named(KIND, key.clone(), read::get(&self.shared, key, range)).boxed()
+        let get = read::get(&self.shared, key.clone(), range);
+        self.shared.call(key, get).boxed()
     }
 
     fn head(&self, key: Key) -> BoxFuture<'_, Result<ObjectMeta>> {
-        named(KIND, key.clone(), read::head(&self.shared, key)).boxed()
+        let head = read::head(&self.shared, key.clone());
+        self.shared.call(key, head).boxed()
     }
 
     fn list(&self, prefix: String, options: ListOptions) -> BoxStream<'_, Result<ObjectMeta>> {
@@ -213,10 +228,21 @@ impl ObjectStore for NatsStore {
     }
 
     fn delete(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<(Key, Error)>>> {
-        write::delete(&self.shared, keys).boxed()
+        let deletion = write::delete(&self.shared, keys);
+        async move {
+            let explain = |error| self.shared.connection.explain(error);
+            let failed = deletion.await.map_err(explain)?;
+            let explained = failed.into_iter().map(|(key, error)| {
+                let error = explain(error).with_backend(KIND).with_key(&key);
+                (key, error)
+            });
+            Ok(explained.collect())
+        }
+        .boxed()
     }
 
     fn delete_if(&self, key: Key, etag: String) -> BoxFuture<'_, Result<()>> {
-        named(KIND, key.clone(), write::delete_if(&self.shared, key, etag)).boxed()
+        let deletion = write::delete_if(&self.shared, key.clone(), etag);
+        self.shared.call(key, deletion).boxed()
     }
 }

@@ -8,6 +8,7 @@
 //! | [`server`] | real servers that the storage backends are tested against |
 //! | [`history`] | seeded random workloads on a database |
 //! | [`prefix`] | a history whose every state can be proved to be a committed prefix |
+//! | [`tls`] | certificates for servers and clients |
 //! | [`writer`] | both histories in a process of their own, as an application would be |
 //! | [`hash`] | logical hash, page hash and integrity check of a database |
 //! | [`golden`] | typed reading of the golden replica trees and what restores of them gave |
@@ -24,4 +25,5 @@ pub mod process;
 pub mod program;
 pub mod reference;
 pub mod server;
+pub mod tls;
 pub mod writer;

@@ -26,6 +26,7 @@ mod sshd;
 pub mod stand_in;
 mod wsgidav;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -59,9 +60,45 @@ const PORTS_TRIED: u32 = 8;
 /// A server on a loopback port that dies with the test.
 #[derive(Debug)]
 pub struct Server {
+    name: String,
     child: Child,
+    recipe: Recipe,
     port: u16,
     folder: TempDir,
+}
+
+/// What a command was, to give it again.
+#[derive(Debug)]
+struct Recipe {
+    program: OsString,
+    arguments: Vec<OsString>,
+    variables: Vec<(OsString, Option<OsString>)>,
+}
+
+impl Recipe {
+    fn of(command: &Command) -> Self {
+        let variables = command.get_envs().map(|(name, value)| {
+            let value = value.map(ToOwned::to_owned);
+            (name.to_owned(), value)
+        });
+        Self {
+            program: command.get_program().to_owned(),
+            arguments: command.get_args().map(ToOwned::to_owned).collect(),
+            variables: variables.collect(),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        for (name, value) in &self.variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
 }
 
 /// How one try to start a server ended.
@@ -94,13 +131,16 @@ impl Server {
                 .local_addr()?
                 .port();
             let mut command = command(port, folder.path())?;
+            let recipe = Recipe::of(&command);
             let child = Child::spawn(name, &mut command, Conversation::Silent)?;
             let mut server = Self {
+                name: name.to_owned(),
                 child,
+                recipe,
                 port,
                 folder,
             };
-            match server.wait_listening(name)? {
+            match server.wait_listening()? {
                 Try::Listening => return Ok(server),
                 Try::Ended if tried < PORTS_TRIED => {}
                 Try::Ended => bail!(
@@ -137,8 +177,29 @@ impl Server {
         &mut self.child
     }
 
-    fn wait_listening(&mut self, name: &str) -> Result<Try> {
-        let (pid, port) = (self.child.pid(), self.port);
+    /// Kills it, as a crash would.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill_9()
+    }
+
+    /// Starts it again, after [`Server::kill`], on the same port and over the same folder.
+    ///
+    /// # Errors
+    /// When it does not listen in time, or somebody took the port meanwhile.
+    pub fn revive(&mut self) -> Result<()> {
+        let mut command = self.recipe.command();
+        self.child = Child::spawn(&self.name, &mut command, Conversation::Silent)?;
+        match self.wait_listening()? {
+            Try::Listening => Ok(()),
+            Try::Ended => bail!("{} does not start again: {}", self.name, self.child.log()?),
+        }
+    }
+
+    fn wait_listening(&mut self) -> Result<Try> {
+        let (pid, port, name) = (self.child.pid(), self.port, self.name.clone());
         let what = format!("{name} to listen on port {port}");
         let end = wait_for(START_TIMEOUT, &what, || {
             match (listener::owns(pid, port), self.child.exited()) {

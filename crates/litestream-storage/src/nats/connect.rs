@@ -1,4 +1,4 @@
-//! The connection to NATS, how to log in, and the errors of the client.
+//! The connection to NATS, and the errors of the client.
 //!
 //! Invariant: there is one connection, which mends itself; another one is made only when it has
 //! given up. The object store is looked up once per connection and never created.
@@ -11,20 +11,21 @@ use async_nats::connection::State;
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishError, PublishErrorKind};
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, Context, ErrorCode};
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions};
+use async_nats::{Client, ConnectError, ConnectErrorKind, rustls};
 use tokio::sync::Mutex;
 
-use super::{NatsLogin, NatsSettings};
+use super::NatsSettings;
+use super::news::News;
+use super::options;
 use crate::{Error, ErrorKind, Operation, Result};
 
 /// Bytes per chunk, as the clients of NATS have it.
 const CHUNK: usize = 128 * 1024;
-/// As the reference has it: a question every two minutes whether the other side is there.
-const PING_INTERVAL: Duration = Duration::from_mins(2);
 
 #[derive(Debug)]
 pub(super) struct Connection {
     settings: NatsSettings,
+    news: News,
     current: Mutex<Option<Arc<Bucket>>>,
 }
 
@@ -45,6 +46,7 @@ impl Connection {
     pub(super) fn new(settings: NatsSettings) -> Self {
         Self {
             settings,
+            news: News::default(),
             current: Mutex::default(),
         }
     }
@@ -66,7 +68,7 @@ impl Connection {
 
     async fn open(&self, operation: Operation) -> Result<Bucket> {
         let settings = &self.settings;
-        let options = self.options(operation).await?;
+        let options = options::options(settings, operation, &self.news).await?;
         let addresses: Vec<&str> = settings.url.split(',').map(str::trim).collect();
         let client = options.connect(addresses.as_slice()).await;
         let client = client.map_err(|source| self.connecting(operation, source))?;
@@ -108,47 +110,13 @@ impl Connection {
         })
     }
 
-    async fn options(&self, operation: Operation) -> Result<ConnectOptions> {
-        let settings = &self.settings;
-        let wait = settings.reconnect_wait;
-        let mut options = ConnectOptions::new()
-            .name("litestream")
-            .connection_timeout(settings.timeout)
-            .request_timeout(Some(settings.timeout))
-            .ping_interval(PING_INTERVAL)
-            .max_reconnects(settings.max_reconnects)
-            .reconnect_delay_callback(move |_| wait)
-            .require_tls(settings.tls);
-        for file in &settings.root_cas {
-            options = options.add_root_certificates(file.clone());
-        }
-        if let Some((certificate, key)) = &settings.client_certificate {
-            options = options.add_client_certificate(certificate.clone(), key.clone());
-        }
-        let bad = |what: String, source: std::io::Error| {
-            Error::new(ErrorKind::Invalid, operation)
-                .with_detail(what)
-                .with_source(source)
-        };
-        Ok(match &settings.login {
-            NatsLogin::None => options,
-            NatsLogin::Jwt { jwt, seed } => options
-                .credentials(&credentials(jwt, seed))
-                .map_err(|source| bad("jwt and seed do not make credentials".into(), source))?,
-            NatsLogin::Credentials(path) => {
-                let loaded = options.credentials_file(path).await;
-                loaded
-                    .map_err(|source| bad(format!("credentials file {}", path.display()), source))?
-            }
-            NatsLogin::Nkey(seed) => options.nkey(seed.clone()),
-            NatsLogin::User { name, password } => {
-                options.user_and_password(name.clone(), password.clone())
-            }
-            NatsLogin::Token(token) => options.token(token.clone()),
-        })
+    /// An error of a call, with what is known about the connection.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        self.news.explain(error)
     }
 
     fn connecting(&self, operation: Operation, source: ConnectError) -> Error {
+        let settings = &self.settings;
         let kind = match source.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 ErrorKind::Denied
@@ -160,18 +128,45 @@ impl Connection {
             | ConnectErrorKind::Io
             | ConnectErrorKind::MaxReconnects => ErrorKind::Unavailable { retry_after: None },
         };
+        let (kind, hint) = match handshake(&source) {
+            Some(rustls::Error::InvalidCertificate(_)) => (
+                ErrorKind::Denied,
+                "; the certificate of the server is not trusted: root-cas names whom to trust",
+            ),
+            // Who is refused here is refused in the next minute as well.
+            Some(rustls::Error::AlertReceived(_)) => (
+                ErrorKind::Denied,
+                "; the server refuses the handshake: it wants another client-cert, or one at all",
+            ),
+            Some(rustls::Error::InvalidMessage(_)) => (
+                kind,
+                "; the server does not speak TLS, which the settings require",
+            ),
+            _ => (kind, ""),
+        };
         Error::new(kind, operation)
-            .with_detail(format!("connect to {}", self.settings.url))
+            .with_detail(format!("connect to {}{hint}", settings.url))
             .with_source(source)
     }
 }
 
-/// The text of a credentials file.
-fn credentials(jwt: &str, seed: &str) -> String {
-    format!(
-        "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
-         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
-    )
+/// What TLS has to say about a failed connection.
+fn handshake<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(at) = next {
+        // Its own cause is not among its sources.
+        let inside = at
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        if let Some(inside) = inside {
+            return handshake(inside);
+        }
+        if let Some(found) = at.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        next = at.source();
+    }
+    None
 }
 
 /// What an error code of `JetStream` means.

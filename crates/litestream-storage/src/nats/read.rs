@@ -163,7 +163,7 @@ pub(super) fn list(
 ) -> BoxStream<'_, Result<ObjectMeta>> {
     let all = async move {
         let metas = read_all(shared, &prefix, options.start_after.as_ref()).await;
-        let metas = metas.map_err(|error| error.with_backend(KIND))?;
+        let metas = metas.map_err(|error| shared.connection.explain(error).with_backend(KIND))?;
         Ok(stream::iter(metas.into_iter().map(Ok)))
     };
     stream::once(all).try_flatten().boxed()

@@ -1,5 +1,8 @@
 //! NATS object stores against nats-server.
 
+mod faults;
+mod login;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +29,13 @@ fn open(nats: &Nats) -> NatsStore {
     NatsStore::new(NatsSettings::new(nats.url(), BUCKET))
 }
 
+async fn error_of(settings: NatsSettings) -> Error {
+    let store = NatsStore::new(settings);
+    store.head(Key::from("a")).await.expect_err("no way in")
+}
+
 async fn refused(settings: NatsSettings, kind: ErrorKind, text: &str) {
-    let error = NatsStore::new(settings)
-        .head(Key::from("a"))
-        .await
-        .expect_err(text);
+    let error = error_of(settings).await;
     let said = chain(&error);
     assert_eq!(error.kind(), kind, "{said}");
     assert!(said.contains(text), "{said:?} lacks {text:?}");
@@ -141,7 +146,14 @@ async fn nkeys_are_checked() {
         ..NatsSettings::new(nats.url(), BUCKET)
     };
     works(with(NKEY.0)).await;
-    refused(with("SUnonsense"), ErrorKind::Denied, "").await;
+    refused(
+        with("SUnonsense"),
+        ErrorKind::Invalid,
+        "nkey is not the seed",
+    )
+    .await;
+    let other = nkeys::KeyPair::new_user().seed().expect("has one");
+    refused(with(&other), ErrorKind::Denied, "authorization").await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -34,19 +35,21 @@ impl Nats {
     pub fn start_with_or_skip(more: &str) -> Option<Self> {
         let program = installed_or_skip("nats")?.join("nats-server");
         let started = Server::start("nats-server", |port, folder| {
-            let config = folder.join("config");
-            let store = folder.join("jetstream").display().to_string();
-            fs::write(
-                &config,
-                format!(
-                    "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n{more}\n"
-                ),
-            )?;
+            configure(port, folder, more)?;
             let mut command = Command::new(&program);
-            command.arg("-c").arg(config);
+            command.arg("-c").arg(folder.join("config"));
             Ok(command)
         });
         Some(Self(started.unwrap_or_else(|error| panic!("{error:?}"))))
+    }
+
+    /// Gives it other lines of configuration, which it takes over soon.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn reconfigure(&mut self, more: &str) -> Result<()> {
+        configure(self.0.port(), self.0.folder(), more)?;
+        self.0.child().signal(crate::process::Signal::HUP)
     }
 
     /// `nats://127.0.0.1:PORT`.
@@ -115,4 +118,11 @@ impl Nats {
     pub fn server(&mut self) -> &mut Server {
         &mut self.0
     }
+}
+
+fn configure(port: u16, folder: &Path, more: &str) -> Result<()> {
+    let store = folder.join("jetstream").display().to_string();
+    let text =
+        format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n{more}\n");
+    Ok(fs::write(folder.join("config"), text)?)
 }
