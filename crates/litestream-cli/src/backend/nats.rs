@@ -59,8 +59,74 @@ fn login(target: &NatsTarget) -> Result<NatsLogin, BuildError> {
             password: password.clone(),
         });
     }
-    Ok(match &target.token {
-        Some(token) => NatsLogin::Token(token.clone()),
-        None => NatsLogin::None,
-    })
+    if let Some(token) = &target.token {
+        return Ok(NatsLogin::Token(token.clone()));
+    }
+    // Half of a pair would log in as nobody, and be let in where everybody is.
+    for (half, name, missing) in [
+        (&target.jwt, "jwt", "seed"),
+        (&target.seed, "seed", "jwt or nkey"),
+        (&target.username, "username", "password"),
+        (&target.password, "password", "username"),
+    ] {
+        if half.is_some() {
+            return Err(BuildError::Invalid {
+                kind: "nats",
+                cause: format!("{name} needs {missing} as well"),
+            });
+        }
+    }
+    Ok(NatsLogin::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settings;
+    use crate::config::{Target, parse};
+    use crate::env::Env;
+
+    fn login(keys: &str) -> Result<String, String> {
+        let env = Env::of(&[], "/", None, 1);
+        let text = format!("dbs:\n- path: /a\n  replica: {{type: nats, bucket: b, {keys}}}\n");
+        let config = parse(&env, &text).expect("a configuration");
+        let replica = config.dbs[0].replicas(&env).expect("a replica").remove(0);
+        let Target::Nats(target) = replica.target else {
+            panic!("{keys}")
+        };
+        settings(&target)
+            .map(|settings| format!("{:?}", settings.login))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_first_complete_login_is_taken() {
+        for (keys, expected) in [
+            ("tls: false", "None"),
+            ("token: t", "Token(..)"),
+            ("username: u, password: p, token: t", "User(\"u\", ..)"),
+            ("nkey: UX, seed: SUX, username: u, password: p", "Nkey(..)"),
+            ("nkey: SUX", "Nkey(..)"),
+            ("creds: /c, nkey: SUX", "Credentials(\"/c\")"),
+            ("jwt: j, seed: SUX, creds: /c", "Jwt(..)"),
+            // A half in front of something whole.
+            ("jwt: j, creds: /c", "Credentials(\"/c\")"),
+            ("username: u, token: t", "Token(..)"),
+        ] {
+            assert_eq!(login(keys).as_deref(), Ok(expected), "{keys}");
+        }
+    }
+
+    #[test]
+    fn half_a_login_is_refused_by_name() {
+        for (keys, text) in [
+            ("jwt: j", "jwt needs seed"),
+            ("seed: SUX", "seed needs jwt or nkey"),
+            ("username: u", "username needs password"),
+            ("password: p", "password needs username"),
+            ("nkey: UX", "nkey needs the seed"),
+        ] {
+            let refused = login(keys).expect_err(keys);
+            assert!(refused.contains(text), "{refused}");
+        }
+    }
 }
