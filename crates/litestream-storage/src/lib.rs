@@ -94,7 +94,8 @@ pub use paced::{Pace, Paced, Rate};
 pub use retry::{Jitter, RandomJitter, Retry, RetryPolicy};
 #[cfg(feature = "s3")]
 pub use s3::{
-    MIN_PART_SIZE, S3Credentials, S3CustomerKey, S3Encryption, S3Settings, S3SettingsError, S3Store,
+    MIN_PART_SIZE, S3Credentials, S3CustomerKey, S3Debug, S3Encryption, S3Settings,
+    S3SettingsError, S3Store,
 };
 #[cfg(feature = "sftp")]
 pub use sftp::{SftpSettings, SftpStore};

@@ -11,6 +11,7 @@
 //! | `connection` | credentials, region, and the client made of them |
 //! | `wire` | requests of the SDK over the shared HTTP client |
 //! | `sign` | what is signed besides the usual |
+//! | `debug` | requests and answers in the log |
 //! | `error` | answers of the service as [`Error`] |
 //! | `read` | get and head |
 //! | `listing` | list |
@@ -18,6 +19,7 @@
 //! | `delete` | bulk and conditional deletion |
 
 mod connection;
+mod debug;
 mod delete;
 mod error;
 mod listing;
@@ -43,6 +45,7 @@ use crate::{
 };
 
 use connection::Connection;
+pub use debug::S3Debug;
 pub use settings::{
     MIN_PART_SIZE, S3Credentials, S3CustomerKey, S3Encryption, S3Settings, S3SettingsError,
 };

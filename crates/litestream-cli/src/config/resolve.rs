@@ -42,13 +42,14 @@ pub fn parse(env: &Env, text: &str) -> Result<Config, ConfigError> {
 
 /// The configuration that `replicate DB_PATH REPLICA_URL...` amounts to: all defaults.
 pub fn of_database(env: &Env, path: &Path, urls: &[String]) -> Config {
-    let replicas = urls
-        .iter()
-        .map(|url| RawReplica {
-            url: Some(url.clone()),
-            ..RawReplica::default()
-        })
-        .collect();
+    let replicas = urls.iter().map(|url| RawReplica {
+        url: Some(url.clone()),
+        ..RawReplica::default()
+    });
+    of_replicas(env, path, replicas.collect())
+}
+
+fn of_replicas(env: &Env, path: &Path, replicas: Vec<RawReplica>) -> Config {
     let mut config = resolve(env, RawConfig::default(), Vec::new());
     let database = RawDatabase {
         path: Some(path.to_string_lossy().into_owned()),
@@ -61,7 +62,12 @@ pub fn of_database(env: &Env, path: &Path, urls: &[String]) -> Config {
 
 /// The configuration of a database that is registered while the daemon runs.
 pub fn of_registered(env: &Env, path: &Path, url: &str) -> Config {
-    of_database(env, path, &[s3_target::registered(env, url)])
+    let replica = RawReplica {
+        url: Some(s3_target::registered(env, url)),
+        settings: s3_target::encryption(url),
+        ..RawReplica::default()
+    };
+    of_replicas(env, path, vec![replica])
 }
 
 /// Expands the path of an entry and lets its replicas inherit.

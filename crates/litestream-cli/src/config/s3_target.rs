@@ -13,7 +13,7 @@ use crate::url::Url;
 
 pub(super) use provider::with_https;
 use provider::{Provider, with_scheme};
-pub(super) use registered::registered;
+pub(super) use registered::{encryption, registered};
 
 /// A bucket of S3 or of something that speaks its protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +58,12 @@ pub struct S3Target {
     pub sse_customer_algorithm: String,
     /// Customer key, base64.
     pub sse_customer_key: Option<String>,
+    /// MD5 of the customer key, base64, for comparison.
+    pub sse_customer_key_md5: Option<String>,
     /// Key of the provider's key service.
     pub sse_kms_key_id: Option<String>,
+    /// `LITESTREAM_S3_DEBUG`: what of the requests is logged, words with commas between.
+    pub debug: String,
 }
 
 /// What the host of an S3 URL stands for.
@@ -191,7 +195,17 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
             .clone()
             .unwrap_or_else(|| defaults::SSE_ALGORITHM.into()),
         sse_customer_key: customer_key(source)?,
+        // Only where the key came with the URL: in configurations it is not read from there.
+        sse_customer_key_md5: query
+            .text(&registered::KEY)
+            .filter(|key| settings.sse_customer_key.as_ref() == Some(key))
+            .and_then(|_| query.text(&registered::MD5)),
         sse_kms_key_id: settings.sse_kms_key_id.clone(),
+        debug: source
+            .env
+            .non_empty("LITESTREAM_S3_DEBUG")
+            .unwrap_or_default()
+            .to_owned(),
     })
 }
 

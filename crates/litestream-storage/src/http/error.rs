@@ -93,10 +93,23 @@ impl HttpError {
         )
     }
 
+    /// Whether the server has a certificate that is not trusted.
+    pub fn is_untrusted(&self) -> bool {
+        let Self::Connect { source, .. } = self else {
+            return false;
+        };
+        let inside = source
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .and_then(|inside| inside.downcast_ref::<rustls::Error>());
+        matches!(inside, Some(rustls::Error::InvalidCertificate(_)))
+    }
+
     /// As the error of a store's `operation`.
     pub fn into_error(self, operation: Operation) -> Error {
         let kind = match &self {
             Self::Invalid(_) | Self::RequestBody(_) => ErrorKind::Invalid,
+            Self::Connect { .. } if self.is_untrusted() => ErrorKind::Denied,
             Self::Connect { .. } => ErrorKind::Unavailable { retry_after: None },
             Self::ConnectTimeout { .. } | Self::NoAnswer { .. } | Self::Stalled { .. } => {
                 ErrorKind::Timeout
@@ -110,7 +123,10 @@ impl HttpError {
                 Err(error) => Error::from_body(error),
             },
             other => {
-                let detail = other.to_string();
+                let mut detail = other.to_string();
+                if other.is_untrusted() {
+                    detail.push_str(": its certificate is not trusted");
+                }
                 let error = Error::new(kind, operation).with_detail(detail);
                 match other {
                     Self::Invalid(source)

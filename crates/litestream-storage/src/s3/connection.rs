@@ -4,17 +4,21 @@
 //! With an endpoint and credentials in the settings neither environment nor files are read.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_config::ConfigLoader;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation,
+    BehaviorVersion, Builder, Credentials, IdentityCache, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::operation::get_bucket_location::GetBucketLocationError;
 
+use super::debug::S3Debug;
 use super::error::{Failure, RawResponse, named};
 use super::settings::S3Settings;
 use super::{sign, wire};
@@ -23,6 +27,8 @@ use crate::{Error, Key, Operation};
 
 /// Where services without regions are, and where the region of a bucket is asked for.
 const DEFAULT_REGION: &str = "us-east-1";
+/// Longest search for credentials. A machine without a metadata service is found out in this time.
+const SEARCH_LIMIT: Duration = Duration::from_secs(20);
 /// What the oldest buckets of Europe say instead of their region.
 const OLD_EUROPE: (&str, &str) = ("EU", "eu-west-1");
 
@@ -95,10 +101,14 @@ impl Connection {
         };
         let builder = match (&settings.endpoint, &settings.credentials) {
             (Some(_), Some(fixed)) => Builder::new().credentials_provider(credentials(fixed)),
-            _ => Builder::from(&self.environment(region.clone()).load().await),
+            _ => Builder::from(&self.environment(&region).load().await),
         };
         let mut builder = quiet(builder)
-            .http_client(wire::client(self.http.clone(), settings.consistent))
+            .http_client(wire::client(
+                self.http.clone(),
+                settings.consistent,
+                settings.debug,
+            ))
             .region(region)
             .force_path_style(settings.path_style)
             .use_arn_region(true);
@@ -113,23 +123,41 @@ impl Connection {
         if !settings.sign_payload {
             builder = builder.interceptor(sign::UnsignedPayload);
         }
+        if settings.sign_accept_encoding {
+            builder = builder.interceptor(sign::AcceptEncoding);
+        }
         Ok(Client::from_conf(builder.build()))
     }
 
     /// Environment, files, and services of the machine, in the order of Amazon's tools. Without
     /// credentials of the settings they are looked for when the first request is signed.
-    fn environment(&self, region: Region) -> ConfigLoader {
+    fn environment(&self, region: &Region) -> ConfigLoader {
         let loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(wire::client(self.http.clone(), false))
-            .region(region);
+            .http_client(wire::client(self.http.clone(), false, S3Debug::default()))
+            // Theirs would be read from the environment, and a senseless one there is a panic.
+            .retry_config(RetryConfig::standard())
+            .region(region.clone());
         match &self.settings.credentials {
             Some(fixed) => loader.credentials_provider(credentials(fixed)),
+            // Before profiles, as in the SDK of the reference: this one has it after them, and
+            // would sign as somebody else where both are there.
+            None if names_web_identity() => loader.credentials_provider(self.web_identity(region)),
             None => loader,
         }
     }
 
+    /// Credentials for the token that a file holds, and nothing else if there are none.
+    fn web_identity(&self, region: &Region) -> WebIdentityTokenCredentialsProvider {
+        let config = ProviderConfig::without_region()
+            .with_region(Some(region.clone()))
+            .with_http_client(wire::client(self.http.clone(), false, S3Debug::default()));
+        WebIdentityTokenCredentialsProvider::builder()
+            .configure(&config)
+            .build()
+    }
+
     async fn look_up_region(&self) -> Result<Region, NoRegion> {
-        let from = self.environment(Region::from_static(DEFAULT_REGION));
+        let from = self.environment(&Region::from_static(DEFAULT_REGION));
         let builder = quiet(Builder::from(&from.load().await));
         let client = Client::from_conf(builder.build());
         let asked = client
@@ -150,6 +178,11 @@ impl Connection {
     }
 }
 
+/// Whether the environment names a file with a token, which its provider reads by itself.
+fn names_web_identity() -> bool {
+    std::env::var_os("AWS_WEB_IDENTITY_TOKEN_FILE").is_some_and(|file| !file.is_empty())
+}
+
 /// Leaves trying again and limits of time to those who know more: the wrapper and the HTTP client.
 fn quiet(builder: Builder) -> Builder {
     builder
@@ -157,6 +190,7 @@ fn quiet(builder: Builder) -> Builder {
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .identity_cache(IdentityCache::lazy().load_timeout(SEARCH_LIMIT).build())
 }
 
 fn credentials(fixed: &super::S3Credentials) -> SharedCredentialsProvider {

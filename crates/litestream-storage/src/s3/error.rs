@@ -14,6 +14,15 @@ use crate::{Error, ErrorKind, Key, Operation};
 /// The answer behind an error of the SDK.
 pub(super) type RawResponse = HttpResponse;
 
+/// What to do about a service with another certificate.
+const UNTRUSTED: &str = "its certificate is not trusted: AWS_CA_BUNDLE or SSL_CERT_FILE names a file \
+                         with those that are";
+/// What to do without credentials.
+const NO_CREDENTIALS: &str = "no credentials found: set access-key-id and secret-access-key, or \
+                              AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role";
+/// What failed before the service was asked.
+const REFUSED_CREDENTIALS: &str = "the source of credentials that is configured gave none";
+
 /// A request that failed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -24,6 +33,7 @@ pub(super) enum Failure {
     /// Anything on this side, credentials for one, or an answer that makes no sense.
     Other {
         kind: ErrorKind,
+        hint: Option<String>,
         source: Box<dyn StdError + Send + Sync>,
     },
 }
@@ -64,22 +74,26 @@ impl Failure {
             SdkError::DispatchFailure(failed) if failed.is_timeout() => ErrorKind::Timeout,
             _ => ErrorKind::Invalid,
         };
-        let kind = credentials_kind(&error).unwrap_or(kind);
+        let (kind, hint) = credentials_kind(&error).unwrap_or((kind, None));
         let source = match error.into_source() {
             Ok(source) => source,
-            Err(unnamed) => return Self::other(kind, unnamed.into()),
+            Err(unnamed) => return Self::other(kind, hint, unnamed.into()),
         };
         match source.downcast::<ConnectorError>() {
             Ok(connector) => match connector.into_source().downcast::<HttpError>() {
                 Ok(http) => Self::Network(*http),
-                Err(source) => Self::other(kind, source),
+                Err(source) => Self::other(kind, hint, source),
             },
-            Err(source) => Self::other(kind, source),
+            Err(source) => Self::other(kind, hint, source),
         }
     }
 
-    fn other(kind: ErrorKind, source: Box<dyn StdError + Send + Sync>) -> Self {
-        Self::Other { kind, source }
+    fn other(
+        kind: ErrorKind,
+        hint: Option<String>,
+        source: Box<dyn StdError + Send + Sync>,
+    ) -> Self {
+        Self::Other { kind, hint, source }
     }
 
     /// Whether another set of credentials would help.
@@ -95,8 +109,18 @@ impl Failure {
         renewable: bool,
     ) -> Error {
         let error = match self {
+            Self::Network(http) if http.is_untrusted() => {
+                let detail = format!("{http}: {UNTRUSTED}");
+                http.into_error(operation).with_detail(detail)
+            }
             Self::Network(http) => http.into_error(operation),
-            Self::Other { kind, source } => Error::new(kind, operation).with_source(source),
+            Self::Other { kind, hint, source } => {
+                let error = Error::new(kind, operation).with_source(source);
+                match hint {
+                    Some(hint) => error.with_detail(hint),
+                    None => error,
+                }
+            }
             Self::Answer(answer) => answer.into_error(operation, renewable),
         };
         named(error, key)
@@ -210,20 +234,62 @@ fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// The kind of an error that comes from looking for credentials.
-fn credentials_kind(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+/// The kind of an error that comes from looking for credentials, and what to do about it.
+fn credentials_kind(error: &(dyn StdError + 'static)) -> Option<(ErrorKind, Option<String>)> {
     let mut next = Some(error);
     while let Some(at) = next {
         if let Some(found) = at.downcast_ref::<CredentialsError>() {
-            return Some(match found {
-                CredentialsError::ProviderTimedOut(_) => ErrorKind::Timeout,
-                CredentialsError::ProviderError(_) => ErrorKind::Unavailable { retry_after: None },
-                _ => ErrorKind::Denied,
-            });
+            let (kind, hint) = match found {
+                // The search has tried again by itself; what is not there now comes later, if ever.
+                CredentialsError::CredentialsNotLoaded(_)
+                | CredentialsError::ProviderTimedOut(_) => (ErrorKind::Denied, NO_CREDENTIALS),
+                CredentialsError::ProviderError(_) if !is_final(found) => (
+                    ErrorKind::Unavailable { retry_after: None },
+                    REFUSED_CREDENTIALS,
+                ),
+                _ => (ErrorKind::Denied, REFUSED_CREDENTIALS),
+            };
+            return Some((kind, Some(format!("{hint}: {}", chain(found)))));
         }
         next = at.source();
     }
     None
+}
+
+/// An error with its causes.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(at) = next {
+        text.push_str(": ");
+        text.push_str(&at.to_string());
+        next = at.source();
+    }
+    text
+}
+
+/// Whether a source of credentials would say the same again: a file is not there, or somebody is
+/// not let in.
+fn is_final(error: &(dyn StdError + 'static)) -> bool {
+    const REFUSALS: [&str; 4] = [
+        "AccessDenied",
+        "InvalidIdentityToken",
+        "ExpiredToken",
+        "InvalidClientTokenId",
+    ];
+    let mut next = Some(error);
+    while let Some(at) = next {
+        if let Some(file) = at.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{NotFound, PermissionDenied};
+            return matches!(file.kind(), NotFound | PermissionDenied);
+        }
+        let said = at.to_string();
+        if REFUSALS.iter().any(|refusal| said.contains(refusal)) {
+            return true;
+        }
+        next = at.source();
+    }
+    false
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
 
+use super::debug::S3Debug;
+
 /// Smallest part that services take, but for the last one of an upload: 5 MiB.
 pub const MIN_PART_SIZE: u64 = 5 << 20;
 
@@ -35,6 +37,8 @@ pub struct S3Settings {
     pub sign_payload: bool,
     /// Send `Content-MD5` with bulk deletions.
     pub content_md5: bool,
+    /// Send and sign `Accept-Encoding: identity`; without it no such header is sent.
+    pub sign_accept_encoding: bool,
     /// Ask for consistent answers, by `X-Tigris-Consistent`.
     pub consistent: bool,
     /// Storage class of new objects, verbatim.
@@ -45,6 +49,8 @@ pub struct S3Settings {
     pub part_size: u64,
     /// Parts of one upload sent at a time. Times `part_size`, that is the memory of an upload.
     pub concurrency: usize,
+    /// What of the requests is logged.
+    pub debug: S3Debug,
 }
 
 impl S3Settings {
@@ -59,11 +65,13 @@ impl S3Settings {
             credentials: None,
             sign_payload: true,
             content_md5: true,
+            sign_accept_encoding: true,
             consistent: false,
             storage_class: None,
             encryption: S3Encryption::None,
             part_size: MIN_PART_SIZE,
             concurrency: 5,
+            debug: S3Debug::default(),
         }
     }
 
@@ -178,6 +186,15 @@ impl S3CustomerKey {
         })
     }
 
+    /// The same key, if its MD5 is this one, in base64.
+    pub fn expecting(self, md5: &str) -> Result<Self, S3SettingsError> {
+        if self.md5 == md5 {
+            Ok(self)
+        } else {
+            Err(S3SettingsError::CustomerKeyMd5)
+        }
+    }
+
     pub(super) fn base64(&self) -> &str {
         &self.base64
     }
@@ -215,6 +232,9 @@ pub enum S3SettingsError {
     /// A key of another length.
     #[error("s3: sse-customer-key must have 32 bytes, got {0}")]
     CustomerKeyLength(usize),
+    /// A key that is another than the one meant.
+    #[error("s3: sse-customer-key-md5 is not the MD5 of sse-customer-key")]
+    CustomerKeyMd5,
     /// The key would go over the network as it is.
     #[error("s3: sse-customer-key requires HTTPS endpoint, {0} is spoken to without TLS")]
     CustomerKeyInTheClear(String),
@@ -230,6 +250,11 @@ mod tests {
     fn customer_keys_are_checked() {
         let key = S3CustomerKey::new("AES256", KEY).unwrap();
         assert_eq!(key.md5(), "hRasmdxgYDKV3nvbahU1MA==");
+        assert_eq!(
+            key.clone().expecting("hRasmdxgYDKV3nvbahU1MA=="),
+            Ok(key.clone())
+        );
+        assert_eq!(key.expecting("AAAA"), Err(S3SettingsError::CustomerKeyMd5));
         assert_eq!(
             S3CustomerKey::new("AES128", KEY),
             Err(S3SettingsError::CustomerAlgorithm("AES128".into()))

@@ -31,6 +31,29 @@ impl Intercept for UnsignedPayload {
     }
 }
 
+/// Asks for answers as they are stored, and signs that. Services behind something that changes this
+/// header on the way cannot be asked so.
+#[derive(Debug)]
+pub(super) struct AcceptEncoding;
+
+#[dyn_dispatch_hint]
+impl Intercept for AcceptEncoding {
+    fn name(&self) -> &'static str {
+        "AcceptEncoding"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.request_mut().headers_mut();
+        headers.try_insert("accept-encoding", "identity")?;
+        Ok(())
+    }
+}
+
 /// Adds `Content-MD5`, which some services want with bulk deletions.
 #[derive(Debug)]
 pub(super) struct ContentMd5;

@@ -11,6 +11,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use http::{HeaderName, HeaderValue, header};
 
+use super::debug::S3Debug;
 use crate::http::HttpClient;
 
 /// Header of Tigris that asks for answers as of the newest write.
@@ -21,17 +22,19 @@ const CONSISTENT: HeaderName = HeaderName::from_static("x-tigris-consistent");
 struct Wire {
     http: HttpClient,
     consistent: bool,
+    debug: S3Debug,
     /// Limit until the head of the answer, of those that ask a machine that may not be there.
     limit: Option<Duration>,
 }
 
-/// What the SDK sends its requests with. Requests of credentials are sent with `consistent` false.
-pub(super) fn client(http: HttpClient, consistent: bool) -> SharedHttpClient {
+/// What the SDK sends its requests to S3 with.
+pub(super) fn client(http: HttpClient, consistent: bool, debug: S3Debug) -> SharedHttpClient {
     http_client_fn(move |settings, _| {
         let (connect, read) = (settings.connect_timeout(), settings.read_timeout());
         SharedHttpConnector::new(Wire {
             http: http.clone(),
             consistent,
+            debug,
             limit: read.map(|read| read + connect.unwrap_or_default()),
         })
     })
@@ -54,6 +57,7 @@ impl HttpConnector for Wire {
 
 impl Wire {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        self.debug.sending(&request);
         let mut request = request
             .try_into_http1x()
             .map_err(|error| ConnectorError::user(error.into()))?;
@@ -69,11 +73,23 @@ impl Wire {
             headers.insert(CONSISTENT, HeaderValue::from_static("true"));
         }
         // The kind is decided from the error itself, see `error`.
-        let response = self
-            .http
-            .send(request)
-            .await
-            .map_err(|error| ConnectorError::other(error.into(), None))?;
+        let response = self.http.send(request).await.map_err(|error| {
+            self.debug.failed(&error);
+            ConnectorError::other(error.into(), None)
+        })?;
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
+        if self.debug.wants_body(&head.headers) {
+            let most = S3Debug::most_shown();
+            let body = body.collect_at_most(most).await;
+            let body = body.map_err(|error| ConnectorError::other(error.into(), None))?;
+            self.debug.answered(status, &head.headers, Some(&body));
+            let response = http::Response::from_parts(head, SdkBody::from(body));
+            return HttpResponse::try_from(response)
+                .map_err(|error| ConnectorError::other(error.into(), None));
+        }
+        self.debug.answered(status, &head.headers, None);
+        let response = http::Response::from_parts(head, body);
         HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
             .map_err(|error| ConnectorError::other(error.into(), None))
     }

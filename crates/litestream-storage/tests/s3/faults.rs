@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
-    Body, ByteRange, ErrorKind, Key, ListOptions, ObjectStore, PutOptions, RetryPolicy,
+    Body, ByteRange, Condition, ErrorKind, Key, ListOptions, ObjectStore, PutOptions, RetryPolicy,
 };
 
 use crate::fake::{Answer, Fake, Fault};
@@ -324,4 +324,103 @@ async fn tries_of_a_part_are_not_multiplied() {
         .iter()
         .filter(|request| request.parameter("partNumber").as_deref() == Some("1"));
     assert_eq!(firsts.count(), 3);
+}
+
+fn if_absent() -> PutOptions {
+    PutOptions {
+        condition: Condition::IfAbsent,
+        ..PutOptions::default()
+    }
+}
+
+/// Amazon answers 409 when two conditional writes meet: nothing is decided, it must be asked again.
+#[tokio::test]
+async fn conditional_writes_that_meet_are_tried_again() {
+    let fake = Fake::start().await;
+    let conflict = |most: usize| {
+        fake.when(move |request, number| {
+            let conditional = request
+                .header("if-none-match")
+                .or(request.header("if-match"));
+            let answer = || Answer::error(409, "ConditionalRequestConflict");
+            (conditional.is_some() && number <= most).then(|| Fault::Instead(answer()))
+        });
+    };
+    // Each with a content of its own: an equal one would be taken for ours.
+    let body = |content: u8| Body::from(vec![content; 10]);
+    conflict(1);
+    let store = bare(fake.settings());
+    let error = store
+        .put(Key::from("a"), body(1), if_absent())
+        .await
+        .expect_err("a conflict");
+    assert_eq!(
+        error.kind(),
+        ErrorKind::Unavailable { retry_after: None },
+        "{error}"
+    );
+    assert_eq!(error.label(), "ConditionalRequestConflict");
+
+    let store = layered(fake.settings());
+    conflict(3);
+    let stored = store
+        .put(Key::from("a"), body(2), if_absent())
+        .await
+        .expect("alone now");
+    assert_eq!(fake.take_log().len(), 4);
+    // Who was first is found out by trying again.
+    conflict(2);
+    let error = store
+        .put(Key::from("a"), body(3), if_absent())
+        .await
+        .expect_err("there");
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    let replace = |etag: &str| PutOptions {
+        condition: Condition::IfMatch(etag.to_owned()),
+        ..PutOptions::default()
+    };
+    let etag = stored.etag.expect("a version");
+    conflict(2);
+    store
+        .put(Key::from("a"), body(4), replace(&etag))
+        .await
+        .expect("replaced");
+    conflict(2);
+    let error = store
+        .put(Key::from("a"), body(5), replace(&etag))
+        .await
+        .expect_err("another");
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed, "{error}");
+    conflict(1);
+    let large = Body::from(content(PART + 1));
+    let error = store
+        .put(Key::from("a"), large, if_absent())
+        .await
+        .expect_err("there");
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    assert!(fake.bucket().uploads.is_empty(), "aborted");
+    fake.check();
+}
+
+#[tokio::test]
+async fn services_without_conditions_say_so() {
+    let fake = Fake::start().await;
+    let store = layered(fake.settings());
+    for (status, code) in [(501, "NotImplemented"), (400, "NotImplemented")] {
+        fake.when(move |request, _| {
+            let conditional = request
+                .header("if-none-match")
+                .or(request.header("if-match"));
+            conditional.map(|_| Fault::Instead(Answer::error(status, code)))
+        });
+        let put = store.put(Key::from("a"), Body::from(vec![1]), if_absent());
+        let error = put.await.expect_err("not there");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert_eq!(fake.take_log().len(), 1, "asked once");
+        let error = store
+            .delete_if(Key::from("a"), "\"1\"".into())
+            .await
+            .expect_err("not there");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
 }

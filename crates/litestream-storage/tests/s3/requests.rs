@@ -244,3 +244,35 @@ async fn switches_change_the_requests() {
     assert_eq!(id, Some("key-id"));
     fake.check();
 }
+
+/// Some services alter `Accept-Encoding` on its way: signed, it would spoil the signature there.
+#[tokio::test]
+async fn accept_encoding_is_signed_or_not_there() {
+    let fake = Fake::start().await;
+    for (sign_accept_encoding, expected) in [(true, Some("identity")), (false, None)] {
+        let store = bare(S3Settings {
+            sign_accept_encoding,
+            ..fake.settings()
+        });
+        let key = Key::from("a");
+        for body in [vec![1], vec![2; PART + 1]] {
+            let put = store.put(key.clone(), Body::from(body), TIME).await;
+            put.expect("stored");
+        }
+        store.head(key.clone()).await.expect("there");
+        store.get(key.clone(), ByteRange::ALL).await.expect("there");
+        let listed = store.list(String::new(), ListOptions::default());
+        listed.try_collect::<Vec<_>>().await.expect("listed");
+        store.delete(vec![key]).await.expect("deleted");
+        let log = fake.take_log();
+        assert!(log.len() >= 9, "{}", log.len());
+        for request in log {
+            let line = request.line();
+            assert_eq!(request.header("accept-encoding"), expected, "{line}");
+            let signed = request.header("authorization").expect("signed");
+            let names = signed.contains("accept-encoding");
+            assert_eq!(names, sign_accept_encoding, "{line}: {signed}");
+        }
+        fake.check();
+    }
+}

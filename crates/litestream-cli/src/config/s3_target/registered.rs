@@ -1,7 +1,9 @@
 //! URLs that are registered over the control socket take a little more than those of a
-//! configuration: an endpoint of the environment, and a second spelling of two parameters.
+//! configuration: an endpoint of the environment, a second spelling of two parameters, and how
+//! objects are encrypted.
 
-use super::{ARN_PREFIX, host_form};
+use super::{ARN_PREFIX, Query, host_form};
+use crate::config::settings::ReplicaSettings;
 use crate::env::Env;
 use crate::url::Url;
 
@@ -10,6 +12,26 @@ const SPELLINGS: [(&str, &str); 2] = [
     ("force-path-style", "forcePathStyle"),
     ("skip-verify", "skipVerify"),
 ];
+
+/// Parameters with the customer's key, and with its MD5.
+pub(super) const KEY: [&str; 2] = ["sseCustomerKey", "sse-customer-key"];
+pub(super) const MD5: [&str; 2] = ["sseCustomerKeyMD5", "sse-customer-key-md5"];
+
+/// The settings about encryption that a registered URL has; none in those of other types.
+pub(in crate::config) fn encryption(text: &str) -> ReplicaSettings {
+    let mut settings = ReplicaSettings::default();
+    if !text.to_ascii_lowercase().starts_with("s3://") {
+        return settings;
+    }
+    let (_, query) = text.split_once('?').unwrap_or((text, ""));
+    let url = Url::of_query("s3", query);
+    let query = Query(Some(&url));
+    settings.sse_customer_algorithm =
+        query.text(&["sseCustomerAlgorithm", "sse-customer-algorithm"]);
+    settings.sse_customer_key = query.text(&KEY);
+    settings.sse_kms_key_id = query.text(&["sseKmsKeyId", "sse-kms-key-id"]);
+    settings
+}
 
 /// A registered URL as a configuration would have it. Anything but S3 stays as it is.
 pub(in crate::config) fn registered(env: &Env, text: &str) -> String {

@@ -1,0 +1,138 @@
+//! As much of S3 as a replica needs, in this process; it takes down who signed each request, and
+//! may be told whom to let in.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use testkit::server::stand_in::{Asked, Said, StandIn, decode, range};
+
+pub(crate) const BUCKET: &str = "bkt";
+
+/// The server.
+pub(crate) struct Bucket {
+    server: StandIn,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) objects: BTreeMap<String, Vec<u8>>,
+    /// Who signed, and the token that came with it.
+    pub(crate) signed: Vec<(String, Option<String>)>,
+    /// The only access key that is let in; the credentials of all others have expired.
+    pub(crate) admits: Option<String>,
+    writes: u64,
+}
+
+impl Bucket {
+    pub(crate) fn start() -> Self {
+        let state = Arc::<Mutex<State>>::default();
+        let shared = Arc::clone(&state);
+        let handler = move |asked: &Asked| {
+            let mut state = shared.lock().expect("no panic");
+            state.answer(asked)
+        };
+        let server = StandIn::start(handler).expect("a free port");
+        Self { server, state }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        self.server.endpoint()
+    }
+
+    /// A replica in it.
+    pub(crate) fn url(&self) -> String {
+        format!(
+            "s3://{BUCKET}/app?endpoint={}&region=us-east-1",
+            self.endpoint()
+        )
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic")
+    }
+}
+
+fn refusal(status: u16, code: &str) -> Said {
+    let body = format!("<Error><Code>{code}</Code><Message>as told</Message></Error>");
+    Said::status(status).with(body)
+}
+
+impl State {
+    fn answer(&mut self, asked: &Asked) -> Said {
+        let authorization = asked.header("authorization").unwrap_or_default();
+        let key = authorization
+            .split_once("Credential=")
+            .and_then(|(_, rest)| rest.split_once('/'))
+            .map_or("nobody", |(key, _)| key);
+        let token = asked.header("x-amz-security-token").map(str::to_owned);
+        self.signed.push((key.to_owned(), token));
+        if self
+            .admits
+            .as_deref()
+            .is_some_and(|admitted| admitted != key)
+        {
+            return refusal(400, "ExpiredToken");
+        }
+        let name = decode(asked.path.trim_start_matches(&format!("/{BUCKET}")));
+        let name = name.strip_prefix('/').unwrap_or(&name);
+        match asked.method.as_str() {
+            "GET" if asked.parameter("list-type").is_some() => self.list(asked),
+            "GET" | "HEAD" => self.read(asked, name),
+            "PUT" => {
+                self.writes += 1;
+                self.objects.insert(name.to_owned(), asked.body.clone());
+                Said::status(200).header("ETag", format!("\"{}\"", self.writes))
+            }
+            "POST" if asked.parameter("delete").is_some() => self.delete(asked),
+            _ => refusal(405, "MethodNotAllowed"),
+        }
+    }
+
+    fn list(&self, asked: &Asked) -> Said {
+        let prefix = asked.parameter("prefix").unwrap_or_default();
+        let after = asked.parameter("start-after").unwrap_or_default();
+        let listed = self
+            .objects
+            .iter()
+            .filter(|(name, _)| name.starts_with(&prefix) && **name > after);
+        let listed: Vec<String> = listed
+            .map(|(name, content)| {
+                format!(
+                    "<Contents><Key>{name}</Key><ETag>x</ETag><Size>{}</Size>\
+                     <LastModified>2026-11-22T10:00:00.000Z</LastModified></Contents>",
+                    content.len()
+                )
+            })
+            .collect();
+        let listed = listed.concat();
+        let body = format!(
+            "<ListBucketResult><IsTruncated>false</IsTruncated>{listed}</ListBucketResult>"
+        );
+        Said::status(200).with(body)
+    }
+
+    fn read(&self, asked: &Asked, name: &str) -> Said {
+        let Some(content) = self.objects.get(name) else {
+            return refusal(404, "NoSuchKey");
+        };
+        let said = match asked.header("range").map(|wanted| range(content, wanted)) {
+            None => Said::status(200).with(content.clone()),
+            Some(Err(said)) => said,
+            Some(Ok((part, place))) => Said::status(206).with(part).header("Content-Range", place),
+        };
+        said.header("ETag", "\"x\"")
+            .header("Last-Modified", "Sun, 22 Nov 2020 10:00:00 GMT")
+    }
+
+    fn delete(&mut self, asked: &Asked) -> Said {
+        let body = String::from_utf8_lossy(&asked.body).into_owned();
+        let mut deleted = String::new();
+        for part in body.split("<Key>").skip(1) {
+            let name = part.split("</Key>").next().unwrap_or_default();
+            self.objects.remove(name);
+            deleted.extend(["<Deleted><Key>", name, "</Key></Deleted>"]);
+        }
+        Said::status(200).with(format!("<DeleteResult>{deleted}</DeleteResult>"))
+    }
+}
