@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// Passes everything on until it is told to cut.
 pub(crate) struct Proxy {
@@ -20,6 +21,9 @@ struct State {
     up: AtomicU64,
     down: AtomicU64,
     connections: AtomicUsize,
+    /// Counts the times that all connections were cut.
+    severed: watch::Sender<u64>,
+    frozen: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -31,6 +35,8 @@ impl Proxy {
             up: AtomicU64::new(u64::MAX),
             down: AtomicU64::new(u64::MAX),
             connections: AtomicUsize::new(0),
+            severed: watch::Sender::new(0),
+            frozen: watch::Sender::new(false),
         });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
@@ -50,6 +56,16 @@ impl Proxy {
         self.state.connections.load(Ordering::Relaxed)
     }
 
+    /// Cuts all connections now.
+    pub(crate) fn sever(&self) {
+        self.state.severed.send_modify(|times| *times += 1);
+    }
+
+    /// Passes nothing on as long as it is frozen; nobody is told.
+    pub(crate) fn freeze(&self, is_frozen: bool) {
+        self.state.frozen.send_replace(is_frozen);
+    }
+
     /// Cuts the connection once, after `bytes` more towards the server.
     pub(crate) fn cut_up_after(&self, bytes: u64) {
         self.state.up.store(bytes, Ordering::Relaxed);
@@ -63,6 +79,7 @@ impl Proxy {
 
 async fn pass(state: Arc<State>, client: TcpStream) {
     state.connections.fetch_add(1, Ordering::Relaxed);
+    let mut severed = state.severed.subscribe();
     let Ok(server) = TcpStream::connect(&state.target).await else {
         return;
     };
@@ -70,17 +87,27 @@ async fn pass(state: Arc<State>, client: TcpStream) {
     let (server_read, server_write) = server.into_split();
     // The first to end takes the other with it: a cut is a cut in both directions.
     tokio::select! {
-        () = copy(client_read, server_write, &state.up) => {}
-        () = copy(server_read, client_write, &state.down) => {}
+        () = copy(client_read, server_write, &state.up, &state.frozen) => {}
+        () = copy(server_read, client_write, &state.down, &state.frozen) => {}
+        _severed = severed.changed() => {}
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, left: &AtomicU64) {
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    left: &AtomicU64,
+    frozen: &watch::Sender<bool>,
+) {
+    let mut frozen = frozen.subscribe();
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let Ok(read @ 1..) = from.read(&mut buffer).await else {
             return;
         };
+        if frozen.wait_for(|is_frozen| !is_frozen).await.is_err() {
+            return;
+        }
         let allowed = left.load(Ordering::Relaxed);
         if allowed == u64::MAX {
             if to.write_all(&buffer[..read]).await.is_err() {

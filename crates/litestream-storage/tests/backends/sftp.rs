@@ -1,5 +1,7 @@
 //! SFTP against OpenSSH, with all its extensions and without, and against rclone.
 
+mod faults;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
