@@ -5,8 +5,19 @@
 #[cfg(feature = "abs")]
 mod abs;
 mod cross;
+#[cfg(all(
+    feature = "abs",
+    feature = "gs",
+    feature = "nats",
+    feature = "s3",
+    feature = "sftp",
+    feature = "webdav"
+))]
+mod doctor;
 #[cfg(feature = "gs")]
 mod gs;
+#[cfg(feature = "s3")]
+mod leases;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "oss")]
