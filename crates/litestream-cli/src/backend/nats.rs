@@ -81,8 +81,10 @@ fn login(target: &NatsTarget) -> Result<NatsLogin, BuildError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::settings;
-    use crate::config::{Target, parse};
+    use crate::config::{Target, of_registered, parse};
     use crate::env::Env;
 
     fn login(keys: &str) -> Result<String, String> {
@@ -114,6 +116,27 @@ mod tests {
         ] {
             assert_eq!(login(keys).as_deref(), Ok(expected), "{keys}");
         }
+    }
+
+    #[test]
+    fn registered_urls_say_who_logs_in() {
+        let env = Env::of(&[], "/", None, 1);
+        let of = |url: &str| {
+            let config = of_registered(&env, Path::new("/db"), url);
+            let replica = config.dbs[0].replicas(&env).expect(url).remove(0);
+            let Target::Nats(target) = replica.target else {
+                panic!("{url}")
+            };
+            assert_eq!(target.url, "nats://h:4222");
+            settings(&target)
+                .map(|settings| format!("{:?}", settings.login))
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(of("nats://h:4222/b").as_deref(), Ok("None"));
+        let user = of("nats://u:p%20w@h:4222/b");
+        assert_eq!(user.as_deref(), Ok("User(\"u\", ..)"));
+        let half = of("nats://u@h:4222/b").expect_err("half");
+        assert!(half.contains("username needs password"), "{half}");
     }
 
     #[test]

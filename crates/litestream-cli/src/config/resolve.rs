@@ -14,6 +14,7 @@ use crate::duration::Span;
 use crate::env::Env;
 use crate::log::Logging;
 use crate::paths;
+use crate::url::Url;
 
 /// Parses and resolves the text of a configuration; variables are expanded before.
 pub fn parse(env: &Env, text: &str) -> Result<Config, ConfigError> {
@@ -49,6 +50,20 @@ pub fn of_database(env: &Env, path: &Path, urls: &[String]) -> Config {
     of_replicas(env, path, replicas.collect())
 }
 
+/// What a registered URL says that is a key of its own in a configuration: how objects are
+/// encrypted, and who logs in to NATS.
+fn settings_in(text: &str) -> ReplicaSettings {
+    let mut settings = s3_target::encryption(text);
+    if let Ok(url) = Url::parse(text)
+        && url.scheme == "nats"
+        && let Some((user, password)) = url.user
+    {
+        settings.username = Some(user).filter(|user| !user.is_empty());
+        settings.password = password;
+    }
+    settings
+}
+
 fn of_replicas(env: &Env, path: &Path, replicas: Vec<RawReplica>) -> Config {
     let mut config = resolve(env, RawConfig::default(), Vec::new());
     let database = RawDatabase {
@@ -64,7 +79,7 @@ fn of_replicas(env: &Env, path: &Path, replicas: Vec<RawReplica>) -> Config {
 pub fn of_registered(env: &Env, path: &Path, url: &str) -> Config {
     let replica = RawReplica {
         url: Some(s3_target::registered(env, url)),
-        settings: s3_target::encryption(url),
+        settings: settings_in(url),
         ..RawReplica::default()
     };
     of_replicas(env, path, vec![replica])
