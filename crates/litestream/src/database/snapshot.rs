@@ -192,6 +192,7 @@ async fn put_image(
         make_room(inner, replica, image.place, txid).await?;
         let (level, range) = image.place.of(txid);
         let key = replica.layout().key(level, range);
+        replica.begin_put(level, range);
         let options = PutOptions {
             timestamp: Some(timestamp.as_millis()),
             size_hint: Some(most),

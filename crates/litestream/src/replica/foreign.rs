@@ -6,6 +6,9 @@
 //! its own. What may be missed by that, because the other's file has been compacted and deleted
 //! meanwhile, is looked for after a pause that is long enough for it.
 //!
+//! What we put ourselves is no sign of another writer, even if nobody waits for the answer any more and it
+//! takes effect later: each put is noted before it begins.
+//!
 //! Invariant: once another writer was seen nothing is put, merged or deleted until replication is
 //! started anew; a start takes over the replica, above everything that is there.
 
@@ -20,6 +23,7 @@ use tokio::time::Instant;
 
 use super::Replica;
 use super::index::RemoteIndex;
+use super::layout::RemoteFile;
 use crate::error::{Error, Result};
 
 /// What is known of other writers.
@@ -39,6 +43,8 @@ struct State {
     accepted: Option<Txid>,
     /// When we were last certain to be alone.
     alone: Option<Instant>,
+    /// Files behind the newest known one that we have begun to put.
+    begun: Vec<(Level, TxidRange)>,
 }
 
 impl ForeignWatch {
@@ -101,6 +107,22 @@ impl Replica {
         self.watch.state().seen
     }
 
+    /// Notes a put that is about to begin.
+    pub(crate) fn begin_put(&self, level: Level, range: TxidRange) {
+        let known = self.known_max();
+        let begun = &mut self.watch.state().begun;
+        // What is known is not looked for.
+        begun.retain(|(_, range)| Some(range.max) > known);
+        if !begun.contains(&(level, range)) {
+            begun.push((level, range));
+        }
+    }
+
+    /// Whether a file may be what we have begun to put.
+    pub(super) fn has_begun(&self, level: Level, range: TxidRange) -> bool {
+        self.watch.state().begun.contains(&(level, range))
+    }
+
     /// Stops writing to the replica for good.
     pub(super) fn fence(&self, txid: Txid) -> Error {
         self.watch.state().seen.get_or_insert(txid);
@@ -158,7 +180,10 @@ impl Replica {
         let mut listing = self.store.list(self.layout.level_prefix(level), options);
         while let Some(meta) = listing.try_next().await? {
             let file = self.layout.parse(&meta);
-            if let Some(file) = file.filter(|file| Some(file.range.max) > max) {
+            let is_news = |file: &RemoteFile| {
+                Some(file.range.max) > max && !self.has_begun(file.level, file.range)
+            };
+            if let Some(file) = file.filter(is_news) {
                 return Ok(Some(file.range.max));
             }
         }

@@ -296,6 +296,7 @@ impl Replica {
         let (level, range) = (Self::level_of(txid), TxidRange::single(txid));
         let key = self.layout.key(level, range);
         let created = ours.header.timestamp;
+        self.begin_put(level, range);
         let content = Checked::read(local, txid, ours.size).await?;
         if let Some(size) = self.put_new(&content, &key, &ours).await? {
             self.note_file(level, range, size, created);

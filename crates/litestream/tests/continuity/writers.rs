@@ -2,7 +2,7 @@
 //! says why; no restore ever sees a mix of both.
 
 use litestream::{Error, ErrorKind, Target};
-use litestream_storage::{self as storage, Fault, Operation};
+use litestream_storage::{self as storage, Fault, ObjectStore as _, Operation};
 use ltx::Txid;
 use testkit::hash::{self, Access};
 
@@ -244,6 +244,33 @@ async fn a_lost_answer_is_not_taken_for_another_writer() {
             .fail_next(Operation::List, Fault::CutOff { after: 1 });
         bed.sync(&engine).await;
     }
+    bed.prove().await;
+}
+
+/// A put that nobody waits for any more, and that takes effect behind our back, is no foreign writer: neither
+/// for the put that follows nor for a look after a pause.
+#[tokio::test(start_paused = true)]
+async fn a_put_that_was_given_up_is_not_taken_for_another_writer() {
+    let (bed, application) = Bed::new();
+    let engine = bed.start();
+    commit(&application, 1);
+    bed.sync(&engine).await;
+    for _ in 0..2 {
+        commit(&application, 1);
+        bed.remote.fail_next(Operation::Put, Fault::Hang);
+        let given_up = tokio::time::timeout(std::time::Duration::from_secs(1), engine.sync());
+        given_up.await.expect_err("a put that hangs");
+        let txid = engine.database.txid().unwrap();
+        let content = std::fs::read(bed.local(txid)).unwrap();
+        let key = storage::Key::new(format!("ltx/0/{txid}-{txid}.ltx"));
+        let late = bed.remote.inner();
+        let options = storage::PutOptions::default();
+        late.put(key, content.into(), options).await.unwrap();
+        tokio::time::advance(std::time::Duration::from_mins(5)).await;
+        assert_eq!(bed.sync(&engine).await, txid);
+    }
+    commit(&application, 1);
+    bed.sync(&engine).await;
     bed.prove().await;
 }
 
