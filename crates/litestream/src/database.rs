@@ -354,7 +354,13 @@ impl Database {
     /// everything is closed. The error tells what did not get to the replica. The stop goes on to its
     /// end when the future is dropped.
     pub async fn disable(&self, hurry: &CancellationToken) -> Result<()> {
-        self.request_end().wait(hurry).await.map(drop)
+        self.request_end_in(hurry).wait(hurry).await.map(drop)
+    }
+
+    /// As [`Self::request_end`], for a caller with this `hurry`.
+    pub(crate) fn request_end_in(&self, hurry: &CancellationToken) -> End {
+        self.inner.hurry_up(hurry);
+        self.request_end()
     }
 
     /// Stops replication; from here on the database counts as stopped.

@@ -238,7 +238,7 @@ impl Store {
         // All are asked before any is waited for: one that takes long holds up no other.
         let ends: Vec<_> = databases
             .iter()
-            .map(|database| (database, database.request_end()))
+            .map(|database| (database, database.request_end_in(hurry)))
             .collect();
         let closing = ends.into_iter().map(|(database, end)| async move {
             let closed = end.wait(hurry).await;

@@ -191,6 +191,15 @@ impl Inner {
         *lock(&life.outcome) = Some(last.and(closed));
     }
 
+    /// Before an end is asked for: with a `hurry` that has come already no upload is begun at all.
+    pub(super) fn hurry_up(&self, hurry: &CancellationToken) {
+        if hurry.is_cancelled()
+            && let Some(life) = self.life().as_ref()
+        {
+            life.hurry.cancel();
+        }
+    }
+
     /// Whether every commit is in every replica.
     fn is_replicated(&self) -> bool {
         let position = self.position();
