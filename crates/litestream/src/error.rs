@@ -301,6 +301,16 @@ impl Error {
         }
     }
 
+    /// Whether trying again is of no use until replication is started anew.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::ForeignWriter { .. } => true,
+            Self::Several(errors) => errors.iter().all(Self::is_final),
+            Self::Context { source, .. } => source.is_final(),
+            _ => false,
+        }
+    }
+
     /// Wraps the error in what was being done.
     #[must_use]
     pub fn context(self, context: impl Into<String>) -> Self {

@@ -318,6 +318,10 @@ pub(super) async fn last_sync(inner: &Arc<Inner>, hurry: &CancellationToken) -> 
             }
             return captured.map(drop);
         };
+        if error.is_final() {
+            tracing::error!(system = "store", db = inner.name, %error, "shutdown sync failed");
+            return Err(error);
+        }
         let now = Instant::now();
         let interval = inner.settings.shutdown_sync_interval;
         if inner.settings.shutdown_sync_timeout.is_zero() || now + interval >= deadline {

@@ -176,6 +176,14 @@ async fn a_writer_that_was_here_meanwhile_is_seen_after_a_pause() {
     let kept = bed.remote.inner().snapshot();
     commit(&application, 1);
     assert_foreign(first.sync().await, newest);
+    // The end does not wait for what cannot come.
+    let asked = tokio::time::Instant::now();
+    let end = first
+        .store
+        .close(&tokio_util::sync::CancellationToken::new())
+        .await;
+    end.expect_err("what is not replicated is told");
+    assert_eq!(asked.elapsed(), std::time::Duration::ZERO);
     assert_eq!(bed.remote.inner().snapshot(), kept);
 }
 
