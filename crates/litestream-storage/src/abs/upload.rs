@@ -47,18 +47,20 @@ pub(super) async fn put(
         options,
     };
     // The wrapper cannot send a stream again; what of it is in memory can be sent from here. With
-    // a condition it would not be known who fulfilled it first.
-    let once_only = matches!(body, Body::Stream(_)) && options.condition == Condition::None;
+    // a condition only the names of blocks tell who fulfilled it first.
+    let once_only = matches!(body, Body::Stream(_));
+    let has_condition = options.condition != Condition::None;
     let known = body.size().or(options.size_hint).unwrap_or(0);
     let least = usize::try_from(known.div_ceil(MOST_BLOCKS)).unwrap_or(usize::MAX);
     let block_size = service.settings.block_size.max(least).max(1);
     let mut parts = Parts::new(body);
     let first = parts.next(block_size).await?;
-    if first.is_last && once_only {
-        let retrying = &service.retrying;
+    let retrying = &service.retrying;
+    let is_short = first.data.len() <= retrying.policy.replay_limit;
+    if first.is_last && once_only && !has_condition {
         return retrying.persist(|| upload.whole(&first.data)).await;
     }
-    if first.is_last {
+    if first.is_last && (is_short || !once_only) {
         return upload.whole(&first.data).await;
     }
     upload.blocks(first, parts, block_size).await

@@ -53,16 +53,18 @@ pub(super) async fn put(
         crc: Digest::new(CrcAlgorithm::Crc32Iscsi),
     };
     // The wrapper cannot send a stream again; what of it is in memory can be sent from here. With
-    // a condition it would not be known who fulfilled it first.
-    let once_only = matches!(body, Body::Stream(_)) && options.condition == Condition::None;
+    // a condition only a session tells who fulfilled it first.
+    let once_only = matches!(body, Body::Stream(_));
+    let has_condition = options.condition != Condition::None;
     let part_size = service.settings.part_size.max(STEP) / STEP * STEP;
     let mut parts = Parts::new(body);
     let first = parts.next(part_size).await?;
     upload.crc.update(&first.data);
-    let resource = if first.is_last && once_only {
-        let retrying = &service.retrying;
+    let retrying = &service.retrying;
+    let is_short = first.data.len() <= retrying.policy.replay_limit;
+    let resource = if first.is_last && once_only && !has_condition {
         retrying.persist(|| upload.whole(&first.data)).await?
-    } else if first.is_last {
+    } else if first.is_last && (is_short || !once_only) {
         upload.whole(&first.data).await?
     } else {
         upload.session(first, parts, part_size).await?
