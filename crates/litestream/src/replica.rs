@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{FutureExt, TryFutureExt};
 use litestream_storage::{ByteRange, ListOptions, ObjectStore};
-use ltx::{Level, Timestamp, Txid, TxidRange};
+use ltx::{Level, PageSize, Timestamp, Txid, TxidRange};
 use tokio::sync::{Notify, watch};
 
 use self::foreign::ForeignWatch;
@@ -55,6 +55,8 @@ pub struct Replica {
     /// The replica was found to hold another history: only what is captured above this transaction
     /// may go there, behind a snapshot.
     diverged: Mutex<Option<Txid>>,
+    /// The last level-0 file that was put, and its page size.
+    last_put: Mutex<Option<(Txid, PageSize)>>,
     uploads: Mutex<Uploads>,
     /// The files that it lacks were given up: it needs a snapshot.
     behind: Mutex<Option<Behind>>,
@@ -80,6 +82,7 @@ impl Replica {
             index: Known::new(),
             acknowledged: watch::Sender::new(None),
             diverged: Mutex::new(None),
+            last_put: Mutex::default(),
             uploads: Mutex::default(),
             behind: Mutex::new(None),
             watch: ForeignWatch::default(),
@@ -180,6 +183,10 @@ impl Replica {
         self.diverged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn last_put(&self) -> MutexGuard<'_, Option<(Txid, PageSize)>> {
+        self.last_put.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is noted of the uploads.
     pub(crate) fn uploads(&self) -> MutexGuard<'_, Uploads> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
@@ -189,6 +196,7 @@ impl Replica {
     pub(crate) fn reset(&self) {
         self.forget_index();
         *self.diverged() = None;
+        *self.last_put() = None;
         *self.uploads() = Uploads::default();
         self.watch.reset();
         self.set_behind(None);

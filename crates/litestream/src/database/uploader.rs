@@ -142,20 +142,20 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
         if limit != 0 && count == limit {
             return Ok(Pass::Limited);
         }
-        if !replica.fits_chain(&inner.local, txid).await? {
-            tracing::warn!(
-                system = "store", db = inner.name, replica = replica.kind(), %txid,
-                "page size changed, cutting the chain with a snapshot"
-            );
-            snapshot::catch_up(inner, replica).await?;
-            return Ok(Pass::Limited);
-        }
         match replica.upload(&inner.local, txid).await {
-            Ok(size) => tracing::debug!(
+            Ok(Some(size)) => tracing::debug!(
                 system = "store", db = inner.name, replica = replica.kind(),
                 level = Replica::level_of(txid).get(), minTXID = %txid, maxTXID = %txid, size,
                 "ltx file uploaded"
             ),
+            Ok(None) => {
+                tracing::warn!(
+                    system = "store", db = inner.name, replica = replica.kind(), %txid,
+                    "page size changed, cutting the chain with a snapshot"
+                );
+                snapshot::catch_up(inner, replica).await?;
+                return Ok(Pass::Limited);
+            }
             Err(Error::LtxMissing { path }) => {
                 tracing::warn!(
                     system = "store", db = inner.name, replica = replica.kind(),

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
@@ -15,24 +15,26 @@ use litestream_storage::{self as storage, Body};
 use ltx::Txid;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::LocalDir;
+use crate::local::{Ends, LocalDir};
 
 /// Largest file that is sent from memory.
 const IN_MEMORY: u64 = 512 << 10;
 
 /// A level-0 file that is sound.
 #[derive(Debug, Clone)]
-pub(super) enum Checked {
+pub(super) struct Checked {
+    pub(super) ends: Ends,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
     Whole(Bytes),
-    Large {
-        path: PathBuf,
-        size: u64,
-        digest: u64,
-    },
+    Large { path: PathBuf, digest: u64 },
 }
 
 impl Checked {
-    /// Reads and verifies the file of a transaction, which has `size` bytes.
+    /// Reads and verifies the file of a transaction.
     ///
     /// # Errors
     /// [`Error::LtxDamaged`] and [`Error::LtxMissing`]: nothing may be put of it.
@@ -40,45 +42,36 @@ impl Checked {
     /// # Cost
     /// Decompresses the pages. A large file is read once more when it is sent, mostly from the system's
     /// cache; memory stays bounded.
-    pub(super) async fn read(local: &LocalDir, txid: Txid, size: u64) -> Result<Self> {
+    pub(super) async fn read(local: &LocalDir, txid: Txid) -> Result<Self> {
         let path = local.file(txid);
-        let work = move || {
-            let (content, digest) = verify(&path, txid, size)?;
-            Ok(match content {
-                Some(bytes) => Self::Whole(bytes),
-                None => Self::Large { path, size, digest },
-            })
-        };
-        local.pool().run(work).await
+        local.pool().run(move || verify(path, txid)).await
     }
 
     /// What is to be put; may be asked for more than once.
     pub(super) fn body(&self) -> Body {
-        match self {
-            Self::Whole(bytes) => Body::Bytes(bytes.clone()),
-            Self::Large { path, size, digest } => {
-                let (path, size) = (path.clone(), *size);
+        match &self.content {
+            Content::Whole(bytes) => Body::Bytes(bytes.clone()),
+            Content::Large { path, digest } => {
+                let (path, size) = (path.clone(), self.ends.size);
                 Body::Stream(compared(Body::File { path, size }.into_stream(), *digest))
             }
         }
     }
 }
 
-/// The bytes of a small file, and the digest of those of any.
-fn verify(path: &Path, txid: Txid, size: u64) -> Result<(Option<Bytes>, u64)> {
-    let mut file = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::LtxMissing {
-            path: path.to_owned(),
-        },
-        _ => Error::io("open", path, error),
+fn verify(path: PathBuf, txid: Txid) -> Result<Checked> {
+    let mut file = File::open(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::LtxMissing { path: path.clone() },
+        _ => Error::io("open", &path, error),
     })?;
-    let fail = |error| Error::io("read", path, error);
+    let fail = |error| Error::io("read", &path, error);
     let damaged = |reason: String| Error::LtxDamaged {
-        path: path.to_owned(),
+        path: path.clone(),
         reason,
     };
+    let size = file.metadata().map_err(fail)?.len();
     let name = path.display().to_string();
-    let (verified, content, read, digest) = if size <= IN_MEMORY {
+    let (verified, whole, read, digest) = if size <= IN_MEMORY {
         let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         file.take(size + 1)
             .read_to_end(&mut content)
@@ -95,7 +88,7 @@ fn verify(path: &Path, txid: Txid, size: u64) -> Result<(Option<Bytes>, u64)> {
         (verified, None, seen.count, seen.digest.finalize())
     };
     let verified = verified.map_err(|error| {
-        let error = Error::ltx("verify", path, error);
+        let error = Error::ltx("verify", &path, error);
         match error.kind() {
             ErrorKind::Corrupt | ErrorKind::Invalid => damaged(cause(&error)),
             _ => error,
@@ -109,7 +102,17 @@ fn verify(path: &Path, txid: Txid, size: u64) -> Result<(Option<Bytes>, u64)> {
         let (min, max) = (header.min_txid, header.max_txid);
         return Err(damaged(format!("the header says transactions {min}-{max}")));
     }
-    Ok((content, digest))
+    Ok(Checked {
+        ends: Ends {
+            header,
+            trailer: verified.trailer.encode(),
+            size,
+        },
+        content: match whole {
+            Some(bytes) => Content::Whole(bytes),
+            None => Content::Large { path, digest },
+        },
+    })
 }
 
 fn cause(error: &Error) -> String {

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use litestream_storage::{self as storage, ByteRange, Condition, Key, PutOptions};
-use ltx::{Level, Txid, TxidRange};
+use ltx::{Level, PageSize, Txid, TxidRange};
 
 use super::checked::Checked;
 use super::{RemoteFile, RemoteIndex, Replica};
@@ -178,8 +178,8 @@ impl Replica {
     /// two page sizes can neither be merged nor restored.
     ///
     /// # Cost
-    /// One small ranged read when the file before is not there locally.
-    pub(crate) async fn fits_chain(&self, local: &LocalDir, txid: Txid) -> Result<bool> {
+    /// One small ranged read when the file before was not put by this process and is not there locally.
+    async fn fits_chain(&self, local: &LocalDir, txid: Txid, ours: PageSize) -> Result<bool> {
         let newest = self.with_index(|index| {
             let max = index.max();
             index
@@ -190,17 +190,19 @@ impl Replica {
         let (Some(newest), Some(before)) = (newest, txid.prev()) else {
             return Ok(true);
         };
+        let last = *self.last_put();
+        if let Some((_, theirs)) =
+            last.filter(|(last, _)| (*last, before) == (newest.range.max, *last))
+        {
+            return Ok(theirs == ours);
+        }
         let files = local.clone();
-        // A damaged file is as good as none; if it is the one to be put, that is found out there.
-        let both = move || Ok((files.sound_ends(txid)?, files.sound_ends(before)?));
-        let (Some(Ends { header: ours, .. }), before) = local.pool().run(both).await? else {
-            return Ok(true);
-        };
-        let theirs = match before {
+        // A damaged file is as good as none.
+        let theirs = match local.pool().run(move || files.sound_ends(before)).await? {
             Some(before) => Some(before.header),
             None => self.read_header(&newest).await?,
         };
-        Ok(theirs.is_none_or(|theirs| theirs.page_size == ours.page_size))
+        Ok(theirs.is_none_or(|theirs| theirs.page_size == ours))
     }
 
     async fn read_header(&self, file: &RemoteFile) -> Result<Option<ltx::Header>> {
@@ -279,6 +281,9 @@ impl Replica {
     /// Verifies one level-0 file, puts it and acknowledges its transaction. An object that is there already is
     /// never replaced: it is the same file, put by a call whose answer was lost, or another writer's.
     ///
+    /// Answers its size, or `None` when its page size does not fit what is in the replica: nothing is put
+    /// then.
+    ///
     /// # Durability
     /// When this returns, the transaction is restorable from the replica.
     ///
@@ -287,18 +292,18 @@ impl Replica {
     ///
     /// # Cost
     /// One request; on stores without conditional writes one more, to see that the key is free.
-    pub(crate) async fn upload(&self, local: &LocalDir, txid: Txid) -> Result<u64> {
+    pub(crate) async fn upload(&self, local: &LocalDir, txid: Txid) -> Result<Option<u64>> {
         self.check_alone()?;
-        let path = local.file(txid);
-        let Some(ours) = local_ends(local, txid).await? else {
-            return Err(Error::LtxMissing { path });
-        };
+        let file = Checked::read(local, txid).await?;
+        let header = file.ends.header;
+        if !self.fits_chain(local, txid, header.page_size).await? {
+            return Ok(None);
+        }
         let (level, range) = (Self::level_of(txid), TxidRange::single(txid));
         let key = self.layout.key(level, range);
-        let created = ours.header.timestamp;
+        let created = header.timestamp;
         self.begin_put(level, range);
-        let content = Checked::read(local, txid, ours.size).await?;
-        if let Some(size) = self.put_new(&content, &key, &ours).await? {
+        if let Some(size) = self.put_new(&file, &key).await? {
             self.note_file(level, range, size, created);
         } else {
             let size = self.store.head(key).await?.size;
@@ -308,25 +313,26 @@ impl Replica {
                 size,
                 created,
             };
-            if size != ours.size || !self.has_trailer(&there, &ours).await? {
+            if size != file.ends.size || !self.has_trailer(&there, &file.ends).await? {
                 return Err(self.fence(txid));
             }
             self.note_file(level, range, size, created);
         }
+        *self.last_put() = Some((txid, header.page_size));
         *self.diverged() = None;
         self.acknowledge(txid);
-        Ok(ours.size)
+        Ok(Some(file.ends.size))
     }
 
     /// Puts a file unless its key is taken; gives the stored size.
-    async fn put_new(&self, content: &Checked, key: &Key, ours: &Ends) -> Result<Option<u64>> {
+    async fn put_new(&self, file: &Checked, key: &Key) -> Result<Option<u64>> {
         let put = |condition| {
             let options = PutOptions {
-                timestamp: Some(ours.header.timestamp.as_millis()),
-                size_hint: Some(ours.size),
+                timestamp: Some(file.ends.header.timestamp.as_millis()),
+                size_hint: Some(file.ends.size),
                 condition,
             };
-            self.store.put(key.clone(), content.body(), options)
+            self.store.put(key.clone(), file.body(), options)
         };
         if self.watch.has_conditions() {
             match put(Condition::IfAbsent).await {
@@ -413,9 +419,4 @@ fn of_snapshot(theirs: &ltx::Header, ours: &ltx::Header) -> Origin {
     } else {
         Origin::Unproved
     }
-}
-
-async fn local_ends(local: &LocalDir, txid: Txid) -> Result<Option<Ends>> {
-    let files = local.clone();
-    local.pool().run(move || files.ends(txid)).await
 }
