@@ -3,8 +3,8 @@
 //! The base image goes to the snapshot level, and so does what a replica catches up with. Litestream
 //! v0.5 looks for the position of a replica in level 0 alone: if it took over a replica whose newest
 //! transaction is in a snapshot only, without the meta directory, it would begin at a transaction
-//! that the snapshot holds already, and its restores would put that chain on our snapshot. So, as
-//! soon as a snapshot is the newest, one is captured that changes nothing, unless a real one waits.
+//! that the snapshot holds already, and its restores would put that chain on our snapshot. So, soon
+//! after a snapshot became the newest, one is captured that changes nothing, unless a real one waits.
 
 use std::sync::Arc;
 

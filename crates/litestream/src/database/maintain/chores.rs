@@ -11,6 +11,9 @@ use crate::compact::{self, interval_end};
 use crate::replica::RemoteIndex;
 use crate::settings::RetentionSettings;
 
+/// A real transaction has so many milliseconds to come before level 0 is marked.
+const MARK_AFTER: i64 = 2000;
+
 /// A piece of work on a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::database) enum Chore {
@@ -97,7 +100,7 @@ fn ladder(
         }
     }
     if is_bare(index) {
-        // At once: until then v0.5 must not take over. But no more often than once an interval.
+        // Soon: until then v0.5 must not take over. But no more often than once an interval.
         let newest = index
             .level(Level::SNAPSHOT)
             .iter()
@@ -107,7 +110,9 @@ fn ladder(
         let interval = interval.unwrap_or(settings.l0_retention_check_interval);
         let last = passed.levels.get(&Level::RAW);
         let next = last.map(|last| interval_end(*last, interval));
-        let at = newest.max(next);
+        let soon =
+            newest.map(|at| Timestamp::from_millis(at.as_millis().saturating_add(MARK_AFTER)));
+        let at = soon.max(next);
         due.extend(at.map(|at| (at, Chore::Mark)));
     }
     if settings.delete_remote {
