@@ -83,29 +83,28 @@ async fn a_database_taken_over_while_it_rests_has_one_history() {
         descriptors: Some(20),
         ..StoreSettings::default()
     });
-    let remote = Arc::new(MemoryStore::new());
-    let mut applications = Vec::new();
-    let mut first = None;
-    for name in ["taken.db", "b.db", "c.db", "d.db"] {
+    let mut all = Vec::new();
+    for name in ["a.db", "b.db", "c.db", "d.db"] {
         let application = scene.create(name);
-        let remote = match name {
-            "taken.db" => Arc::clone(&remote),
-            _ => Arc::default(),
-        };
-        let database = scene.add_with(name, remote as _, |settings| {
+        let remote = Arc::new(MemoryStore::new());
+        let database = scene.add_with(name, Arc::clone(&remote) as _, |settings| {
             settings.monitor_interval = Duration::from_millis(10);
         });
-        replicated_after(&database, None).await;
-        first.get_or_insert(database);
-        applications.push(application);
+        all.push((database, application, remote));
     }
-    let first = first.unwrap();
-    let lock = litestream::default_meta_path(first.path()).join("lock");
-    let is_free = || {
+    // Nothing more is to be done for any of them: the mark of the base is the last.
+    for (database, ..) in &all {
+        let is_marked = || database.replicated() >= ltx::Txid::new(2);
+        wait_until(LONG, "everything is marked", is_marked).unwrap();
+    }
+    let is_free = |database: &litestream::Database| {
+        let lock = litestream::default_meta_path(database.path()).join("lock");
         let file = std::fs::File::open(&lock).unwrap();
         file.try_lock().is_ok()
     };
-    wait_until(LONG, "the first database is closed", is_free).unwrap();
+    let closed = || all.iter().position(|(database, ..)| is_free(database));
+    wait_until(LONG, "one database is closed", || closed().is_some()).unwrap();
+    let (first, application, remote) = all.swap_remove(closed().unwrap());
 
     let other = Store::open(StoreSettings::default()).unwrap();
     let replica = replica(Arc::clone(&remote) as _);
@@ -114,7 +113,7 @@ async fn a_database_taken_over_while_it_rests_has_one_history() {
     replicated_after(&second, None).await;
     for _ in 0..3 {
         let before = second.txid();
-        insert(&applications[0]);
+        insert(&application);
         replicated_after(&second, before).await;
     }
     // The first one has seen the writes, too.
@@ -129,7 +128,7 @@ async fn a_database_taken_over_while_it_rests_has_one_history() {
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     other.close(&CancellationToken::new()).await.unwrap();
 
-    insert(&applications[0]);
+    insert(&application);
     let synced = first.sync_and_wait().await.unwrap();
     assert_eq!(scene.restored_rows(&remote).await, 5);
     assert_eq!(synced.replicated, synced.txid);
