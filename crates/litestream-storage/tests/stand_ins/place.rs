@@ -31,6 +31,10 @@ pub(crate) trait Place: Send + Sync + Sized + 'static {
     /// Of so many requests one fails in a storm: of two, unless a call has several.
     const STORM: usize = 2;
 
+    /// Whether a download that breaks can go on without another object of that length, stored in the
+    /// same second, in its place.
+    const TELLS_VERSIONS: bool = true;
+
     /// Of so many requests for a listing one works, where listings break.
     const LISTED: usize = 4;
 

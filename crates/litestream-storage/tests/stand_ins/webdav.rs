@@ -38,6 +38,9 @@ impl Place for Dav {
     // A put has four requests or more, and every other one would break each try.
     const STORM: usize = 7;
 
+    // The etag is made of length and second.
+    const TELLS_VERSIONS: bool = false;
+
     // After one that failed the store asks whether there is a collection at all.
     const LISTED: usize = 5;
 

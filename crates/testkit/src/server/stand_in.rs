@@ -56,7 +56,9 @@ pub struct Said {
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
-    /// Hang up after so many bytes of the body, of the length that was said.
+    /// Hang up after so many bytes of the body, of the length that was said. A body that ends
+    /// before is an answer as any other: a connection that closes behind a whole answer would make
+    /// the next request fail, which nobody asked for.
     pub cut_after: Option<usize>,
 }
 
@@ -338,7 +340,7 @@ fn write(mut stream: &TcpStream, asked: &Asked, said: &Said) -> Result<bool> {
     let len = said.cut_after.unwrap_or(body.len()).min(body.len());
     all.extend_from_slice(&body[..len]);
     stream.write_all(&all)?;
-    Ok(said.cut_after.is_none())
+    Ok(len == body.len())
 }
 
 /// Undoes percent-encoding.
