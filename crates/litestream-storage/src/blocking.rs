@@ -18,18 +18,12 @@ pub(crate) async fn run<T: Send + 'static>(
     }
 }
 
-/// As [`run`], once there is a place in the lane. The place is taken until `work` has ended, whether
-/// or not the caller still waits: the thread is.
+/// As [`run`], on a thread of the lane. If the caller goes away before it begins, it never does.
 pub(crate) async fn run_in<T: Send + 'static>(
     lane: &Lane,
     operation: Operation,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let place = lane.enter().await;
-    run(operation, move || {
-        let result = work();
-        drop(place);
-        result
-    })
-    .await
+    let failed = |error| Error::new(ErrorKind::Io, operation).with_source(error);
+    lane.run(work).await.map_err(failed)?
 }

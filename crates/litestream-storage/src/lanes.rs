@@ -1,36 +1,65 @@
-//! A bound on how much blocking work goes on at the same time, mount by mount.
+//! Threads for blocking work, mount by mount.
 //!
 //! A network file system that hangs takes every thread that touches it, for as long as it hangs. A
-//! lane lets so many threads onto one mount and no more, so that the others have theirs.
+//! lane has so many threads for one mount and no more, so that the others have theirs. They are
+//! started when there is work and end when there is none: the pool of an asynchronous runtime bounds
+//! the sum over all mounts only, and starts one for each piece of work that comes before another is done.
 //!
 //! Invariant: which mount a path is on is read from the system's table of mounts and from the text of
 //! the path. Nothing here touches the file systems themselves: that is what may hang.
 
+mod crew;
+
 use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use self::crew::Crew;
 
 /// The right to so much blocking work at a time. Clones are the same lane.
 #[derive(Debug, Clone)]
 pub struct Lane {
-    places: Arc<Semaphore>,
+    crew: Arc<Crew>,
 }
 
 impl Lane {
-    /// A lane of its own for `width` pieces of work.
+    /// A lane of its own for `width` pieces of work, one at least.
     pub fn new(width: usize) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(width.max(1))),
+            crew: Arc::new(Crew::new(width)),
         }
     }
 
-    /// Waits for a place, first come first served. The place is free again when what is returned is
-    /// dropped: by the thread that does the work, not by who waits for it.
-    pub async fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        // Never closed, so there always is one.
-        Arc::clone(&self.places).acquire_owned().await.ok()
+    /// Runs `work` on a thread of the lane, first come first served. Once it has begun it runs to its
+    /// end, whether or not the caller still waits; if the caller goes away before, it never begins.
+    /// A panic in `work` goes on in the caller.
+    ///
+    /// # Errors
+    /// When the lane has no thread and none can be started.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let runtime = Handle::try_current();
+        let (answer, answered) = oneshot::channel();
+        self.crew.submit(Box::new(move || {
+            if answer.is_closed() {
+                return;
+            }
+            let _context = runtime.as_ref().map(Handle::enter);
+            // Nobody waits any more, if it cannot be sent.
+            let _ = answer.send(catch_unwind(AssertUnwindSafe(work)));
+        }))?;
+        match answered.await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => Err(io::Error::other("the lane has no thread")),
+        }
     }
 }
 
@@ -102,6 +131,9 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::sync::mpsc;
+
     use super::*;
 
     const TABLE: &[u8] = b"21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
@@ -109,7 +141,7 @@ mod tests {
         31 30 0:41 / /mnt/far\\040away/nearer rw - tmpfs tmpfs rw\n";
 
     fn same(a: &Lane, b: &Lane) -> bool {
-        Arc::ptr_eq(&a.places, &b.places)
+        Arc::ptr_eq(&a.crew, &b.crew)
     }
 
     #[test]
@@ -129,16 +161,77 @@ mod tests {
         assert_eq!(unescape(b"/a\\040b\\134c\\9\\04"), b"/a b\\c\\9\\04");
     }
 
+    /// A piece of work that goes on until it is told to end, and what it is told with.
+    async fn hang(lane: &Lane) -> (impl Future<Output = io::Result<()>>, mpsc::Sender<()>) {
+        let (end, until) = mpsc::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let mut hanging = Box::pin({
+            let lane = lane.clone();
+            async move {
+                let hang = move || {
+                    let _ = tell.send(());
+                    let _ = until.recv();
+                };
+                lane.run(hang).await
+            }
+        });
+        assert!(futures_util::poll!(&mut hanging).is_pending());
+        told.await.unwrap();
+        (hanging, end)
+    }
+
     #[tokio::test]
     async fn a_full_lane_is_waited_for() {
         let lanes = Lanes::with_mounts(1, mount_points(TABLE));
-        let hung = lanes.of(Path::new("/mnt/far away/a")).enter().await;
-        let other = lanes.of(Path::new("/mnt/far away/b"));
-        let mut waiting = Box::pin(other.enter());
+        let far = lanes.of(Path::new("/mnt/far away/a"));
+        let (hanging, end) = hang(&far).await;
+        let mut waiting = Box::pin(far.run(|| 1));
         assert!(futures_util::poll!(&mut waiting).is_pending());
-        // Another mount has places of its own.
-        let _other = lanes.of(Path::new("/srv")).enter().await;
-        drop(hung);
-        assert!(waiting.await.is_some());
+        let mut gone = Box::pin(far.run(|| unreachable!("nobody waits for it any more")));
+        assert!(futures_util::poll!(&mut gone).is_pending());
+        drop(gone);
+        let behind = far.run(|| 2);
+        // Another mount has threads of its own.
+        assert_eq!(lanes.of(Path::new("/srv")).run(|| 3).await.unwrap(), 3);
+        end.send(()).unwrap();
+        hanging.await.unwrap();
+        assert_eq!((waiting.await.unwrap(), behind.await.unwrap()), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn panics_go_on_in_the_caller_and_the_lane_stays() {
+        let lane = Lane::new(1);
+        let panicking = tokio::spawn({
+            let lane = lane.clone();
+            async move { lane.run(|| panic!("on purpose")).await }
+        });
+        let error = panicking.await.map(drop).expect_err("goes on here");
+        assert!(error.is_panic());
+        assert_eq!(lane.run(|| 5).await.unwrap(), 5);
+    }
+
+    /// However many come at the same time, and however quickly one follows the other.
+    #[tokio::test]
+    async fn there_are_never_more_threads_than_places() {
+        let lane = Lane::new(3);
+        let threads = Arc::new(Mutex::new(HashSet::new()));
+        for _ in 0..20 {
+            let jobs = (0..50).map(|_| {
+                let threads = Arc::clone(&threads);
+                lane.run(move || threads.lock().unwrap().insert(std::thread::current().id()))
+            });
+            for done in futures_util::future::join_all(jobs).await {
+                done.unwrap();
+            }
+        }
+        let count = threads.lock().unwrap().len();
+        assert!((1..=3).contains(&count), "{count}");
+    }
+
+    #[tokio::test]
+    async fn work_is_in_the_context_of_its_runtime() {
+        let lane = Lane::new(1);
+        let spawned = lane.run(|| tokio::spawn(async { 7 })).await.unwrap();
+        assert_eq!(spawned.await.unwrap(), 7);
     }
 }

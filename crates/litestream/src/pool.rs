@@ -44,23 +44,12 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on a thread of its own once there is room.
+    /// Runs `work` on a thread of the pool once there is room.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = self.lane.enter().await;
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(permit);
-            result
-        });
-        match done.await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(Error::Closing {
-                what: "blocking work",
-            }),
-        }
+        let failed = |error| Error::io("start a thread for", Path::new("blocking work"), error);
+        self.lane.run(work).await.map_err(failed)?
     }
 }
