@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-/// Buffers from this size on go back to the system when they are freed.
+/// Buffers from this size on go back to the system when they are freed. Mapping the smaller ones too would
+/// cost each start of a database several interruptions of all other threads.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MAPPED_FROM: libc::c_int = 64 * 1024;
+const MAPPED_FROM: libc::c_int = 256 * 1024;
 
 /// Tells the C library. To be called before threads are started.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -186,7 +186,10 @@ impl Capture {
             }
             return Ok(step);
         }
-        let index = self.pin.begin_next()?;
+        let index = match self.pin.at_newest()? {
+            Some(index) => index,
+            None => self.pin.begin_next()?,
+        };
         let was_lost = self.rebase.is_some();
         let step = if let Some(reason) = self.rebase {
             Step {

@@ -46,6 +46,8 @@ impl Capture {
             confirm: &confirm,
         };
         self.ltx.base(&image, reason)?;
+        // Thousands of databases may start at the same time.
+        self.ltx.settle();
         self.tail = tail;
         self.rebase = None;
         Ok(self.position() != before)

@@ -57,14 +57,34 @@ struct Hold {
     writes: bool,
 }
 
+impl Hold {
+    /// What a reader is that began between two looks at the wal-index.
+    fn between(before: &WalIndex, after: &WalIndex) -> Self {
+        let same = before.header.salts == after.header.salts
+            && before.header.max_frame == after.header.max_frame;
+        // The same fully copied WAL on both sides of the beginning: the reader needs no frame.
+        let at_rest = same && is_copied(before) && is_copied(after);
+        // When all slots are taken a reader shares one that is behind.
+        let frame = after.header.max_frame;
+        let has_slot = at_rest || after.checkpoint.read_marks.contains(&frame);
+        Self {
+            at_rest,
+            mark: (same && has_slot).then_some((after.header.salts, frame)),
+            writes: false,
+        }
+    }
+}
+
 impl Pin {
     /// Opens the database and begins the first read transaction.
     pub(crate) fn open(path: &Path, busy_timeout: Duration) -> Result<Self> {
         let near = Near::new();
         let held = Connection::open(path, busy_timeout)?;
         held.ensure_wal_mode()?;
+        // The first transaction maps the wal-index, which tells where the second one stands.
         held.begin_read()?;
-        Ok(Self {
+        held.end();
+        let mut pin = Self {
             path: path.to_owned(),
             busy_timeout,
             held,
@@ -74,7 +94,11 @@ impl Pin {
             next: Hold::default(),
             locks: None,
             near,
-        })
+        };
+        let before = pin.peek()?;
+        pin.held.begin_read()?;
+        pin.current = Hold::between(&before, &pin.peek()?);
+        Ok(pin)
     }
 
     /// The connection whose transaction is held.
@@ -230,6 +254,20 @@ impl Pin {
         })
     }
 
+    /// What the wal-index says if the pin stands there already, and would stand no better after
+    /// [`Self::begin_next`]: a database that nobody writes to needs no second connection.
+    pub(crate) fn at_newest(&self) -> Result<Option<WalIndex>> {
+        let is_moving = self.spare.as_ref().is_some_and(Connection::in_transaction);
+        if is_moving || self.aside.is_some() || !self.held.in_transaction() {
+            return Ok(None);
+        }
+        let index = self.peek()?;
+        let newest = (index.header.salts, index.header.max_frame);
+        let stands =
+            self.current.mark == Some(newest) && (self.current.at_rest || !is_copied(&index));
+        Ok(stands.then_some(index))
+    }
+
     /// Begins a transaction on the second connection unless it is begun already, and says what the
     /// wal-index holds after that.
     ///
@@ -253,14 +291,7 @@ impl Pin {
         let before = self.peek()?;
         self.spare()?.begin_read()?;
         let after = self.peek()?;
-        let same = before.header.salts == after.header.salts
-            && before.header.max_frame == after.header.max_frame;
-        // The same fully copied WAL on both sides of the beginning: the reader needs no frame.
-        self.next.at_rest = same && is_copied(&before) && is_copied(&after);
-        // When all slots are taken a reader shares one that is behind.
-        let frame = after.header.max_frame;
-        let has_slot = self.next.at_rest || after.checkpoint.read_marks.contains(&frame);
-        self.next.mark = (same && has_slot).then_some((after.header.salts, frame));
+        self.next = Hold::between(&before, &after);
         Ok(after)
     }
 

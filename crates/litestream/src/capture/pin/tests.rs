@@ -121,3 +121,39 @@ fn a_mark_that_a_reader_left_is_taken_away_where_no_checkpoint_has_come() {
     pin.move_aside();
     assert!(completes(&writer, "FULL"));
 }
+
+#[test]
+fn a_pin_at_the_newest_frame_needs_no_second_connection() {
+    let (_directory, path, writer, pin) = scene();
+    assert!(!pin.is_at_rest(), "the WAL has frames that are not copied");
+    let index = pin.at_newest().unwrap().expect("nothing is newer");
+    assert_eq!(
+        pin.mark(),
+        Some((index.header.salts, index.header.max_frame))
+    );
+
+    insert(&writer);
+    assert!(pin.at_newest().unwrap().is_none(), "a commit");
+    drop(pin);
+
+    let mut pin = Pin::open(&path, Duration::ZERO).unwrap();
+    assert!(pin.at_newest().unwrap().is_some());
+    assert!(completes(&writer, "PASSIVE"));
+    assert!(
+        pin.at_newest().unwrap().is_none(),
+        "at rest it would be in nobody's way"
+    );
+    pin.begin_next().unwrap();
+    assert!(pin.at_newest().unwrap().is_none(), "about to move");
+    pin.hand_over();
+    assert!(pin.is_at_rest() && pin.at_newest().unwrap().is_some());
+
+    // The next commit starts the WAL anew, with another generation.
+    insert(&writer);
+    assert!(pin.at_newest().unwrap().is_none());
+    drop(pin);
+
+    assert!(completes(&writer, "TRUNCATE"));
+    let pin = Pin::open(&path, Duration::ZERO).unwrap();
+    assert!(pin.is_at_rest() && pin.at_newest().unwrap().is_some());
+}
