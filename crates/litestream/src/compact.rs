@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::contiguity::{Finding, check_level};
 pub(crate) use self::ladder::{Batch, first_input, inputs, interval_end};
 pub(crate) use self::retention::{
-    expired_raw, expired_snapshots, raw_to_delete, snapshots_to_delete,
+    base_without_snapshot, expired_raw, expired_snapshots, raw_to_delete, snapshots_to_delete,
 };
 use crate::bridge::{ChunkReader, ChunkWriter};
 use crate::error::{Error, ErrorKind, Result};

@@ -22,7 +22,7 @@ use self::foreign::ForeignWatch;
 pub use self::index::RemoteIndex;
 use self::known::Known;
 pub use self::layout::{Layout, RemoteFile};
-pub(crate) use self::upload::Need;
+pub(crate) use self::upload::{Need, Uploaded};
 use crate::database::Uploads;
 use crate::error::{Error, Result};
 use crate::files::Ownership;

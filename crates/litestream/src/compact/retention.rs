@@ -15,23 +15,46 @@ fn compacted(index: &RemoteIndex) -> Option<Txid> {
     Level::new(1).and_then(|level| index.level_max(level))
 }
 
-/// Whether other files lead to what a level-0 file holds: level 1, and for an image, which does
-/// not go up the ladder, a snapshot.
-fn is_covered(index: &RemoteIndex, file: &RemoteFile) -> bool {
-    let in_ladder = Some(file.range.max) <= compacted(index);
-    let is_image = file.range.min == Txid::FIRST;
-    in_ladder && (!is_image || index.level_max(Level::SNAPSHOT) >= Some(file.range.max))
+/// The base in level 0 of a replica without snapshots.
+pub(crate) fn base_without_snapshot(index: &RemoteIndex) -> Option<&RemoteFile> {
+    let first = index.level(Level::RAW).first();
+    let has_none = index.level(Level::SNAPSHOT).is_empty();
+    first.filter(|file| has_none && is_image(file) && file.range.is_single())
+}
+
+fn is_image(file: &RemoteFile) -> bool {
+    file.range.min == Txid::FIRST
+}
+
+/// Whether a snapshot is the same image, or the ladder has taken it up.
+fn is_held_elsewhere(index: &RemoteIndex, image: &RemoteFile) -> bool {
+    let mut snapshots = index.level(Level::SNAPSHOT).iter();
+    let ladder = Level::new(1).map_or(&[][..], |level| index.level(level));
+    let mut carried = ladder.iter().filter(|file| is_image(file));
+    snapshots.any(|file| file.range.max == image.range.max)
+        || carried.any(|file| file.range.max >= image.range.max)
+}
+
+/// The level-0 files, without an image that nothing else holds: the ladder stands on it. It goes with the
+/// snapshots that are as old.
+fn raw(index: &RemoteIndex) -> &[RemoteFile] {
+    let files = index.level(Level::RAW);
+    match files.split_first() {
+        Some((first, rest)) if is_image(first) && !is_held_elsewhere(index, first) => rest,
+        _ => files,
+    }
 }
 
 /// How many of the oldest level-0 files may go together, fewest first. What is left behind must
 /// still lead somewhere: it begins where a file of another level ends, or its first file ends there.
 /// To delete the half of what one file of level 1 covers would leave states that nothing leads to.
 fn cuts(index: &RemoteIndex) -> impl Iterator<Item = usize> {
-    let files = index.level(Level::RAW);
+    let files = raw(index);
+    let compacted = compacted(index);
     let covered = files
         .iter()
         .take(files.len().saturating_sub(1))
-        .take_while(|file| is_covered(index, file))
+        .take_while(|file| Some(file.range.max) <= compacted)
         .count();
     let first = files.first().map(|file| file.range.max);
     let ends: BTreeSet<Txid> = Level::ALL
@@ -62,7 +85,7 @@ pub(crate) fn expired_raw(
     if retention.is_zero() {
         return None;
     }
-    let files = index.level(Level::RAW);
+    let files = raw(index);
     let at = all_passed(files, cuts(index).next()?, retention)?;
     Some((*files.first()?, at))
 }
@@ -78,7 +101,7 @@ pub(crate) fn raw_to_delete(
     if retention.is_zero() {
         return Vec::new();
     }
-    let files = index.level(Level::RAW);
+    let files = raw(index);
     let passed = |count: &usize| all_passed(files, *count, retention) <= Some(now);
     let count = cuts(index).take_while(passed).last().unwrap_or(0);
     files.iter().take(count).rev().copied().collect()
@@ -99,8 +122,8 @@ pub(crate) fn expired_snapshots(
     Some((*first, next.min()?))
 }
 
-/// Snapshots before the newest one that has passed its time, and files of the levels between that
-/// end before the newest snapshot that is deleted.
+/// Snapshots before the newest one that has passed its time, an image in level 0 that is as old, and files of
+/// the levels between that end before the newest snapshot that is deleted.
 ///
 /// The newest snapshot older than the window stays: without it nothing between the beginning of the
 /// window and the first snapshot inside could be restored. And a restore in flight that was planned
@@ -123,6 +146,12 @@ pub(crate) fn snapshots_to_delete(
     let Some(floor) = delete.iter().map(|file| file.range.max).max() else {
         return delete;
     };
+    let images = index.level(Level::RAW).iter().take_while(|file| {
+        is_image(file)
+            && file.range.max <= floor
+            && Some(file.range.max) < index.level_max(Level::RAW)
+    });
+    delete.extend(images.copied());
     for level in Level::ALL.into_iter().skip(1).take(levels) {
         let files = index.level(level);
         let keep = files.len().saturating_sub(1);
@@ -248,8 +277,11 @@ mod tests {
         };
         assert_eq!(go(&held, 1), [0; 0], "without level 1");
         held.insert(aged(1, 2, 5, NOW, 0));
-        assert_eq!(go(&held, 1), [0; 0], "an image without a snapshot");
-        assert_eq!(expired_raw(&held, HOUR), None);
+        assert_eq!(go(&held, 1), [2, 3, 4, 5], "the image has no snapshot");
+        let behind = aged(9, 1, 5, NOW, 0);
+        held.insert(behind);
+        assert_eq!(go(&held, 1), [2, 3, 4, 5], "a later one is not the same");
+        held.remove(&behind);
         held.insert(aged(9, 1, 1, NOW, 0));
         // Up to the last that level 1 covers; before that only the image, which a snapshot holds.
         assert_eq!(go(&held, 1), [1, 2, 3, 4, 5]);

@@ -185,7 +185,9 @@ async fn try_perform(
             passed.compacted(Level::RAW, false, inner.shared.clock.now());
         }
         Chore::Snapshot => {
-            snapshot::write(inner, replica).await?;
+            if passed.hole || !snapshot::copy_base(inner, replica).await? {
+                snapshot::write(inner, replica).await?;
+            }
             passed.hole = false;
         }
         Chore::RetainRaw => enforce_raw_retention(inner, replica).await?,

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::{Inner, uploader};
 use crate::bridge::ChunkWriter;
 use crate::capture::{Frozen, encode_image, with_suffix};
-use crate::compact::{merge_into, told_first};
+use crate::compact::{base_without_snapshot, merge_into, told_first};
 use crate::error::{Error, Result};
 use crate::replica::{RemoteFile, Replica};
 use crate::restore::{Target, plan};
@@ -40,6 +40,29 @@ const PAGES_PER_LOOK: u32 = 256;
 /// One upload of the whole database, compressed; no download unless the WAL grows past its bound.
 pub(super) async fn write(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Txid> {
     write_within(inner, replica, Some(most_wal(inner))).await
+}
+
+/// The snapshot of a replica that has none: the base that is in level 0, as it is. The ladder stands on it.
+/// Answers whether it is there.
+///
+/// # Cost
+/// One upload of the base; read from the meta directory, or where it is gone there, from the replica.
+pub(super) async fn copy_base(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<bool> {
+    let Some(base) = replica.with_index(|index| base_without_snapshot(index).copied())? else {
+        return Ok(false);
+    };
+    let local = &inner.local;
+    let size = if let Some(copied) = replica.copy_base(local).await? {
+        copied.size
+    } else {
+        let pool = &inner.shared.snapshot_pool;
+        let (inputs, level, range) = (vec![base], Level::SNAPSHOT, base.range);
+        merge_into(replica, local, pool, inputs, level, range)
+            .await?
+            .size
+    };
+    complete(inner, replica, Txid::FIRST, size);
+    Ok(true)
 }
 
 /// As [`write`], with the reader given up when the WAL grows past `most_wal` bytes.

@@ -12,7 +12,7 @@ use super::cycle::{Purpose, backoff};
 use super::{Inner, maintain, mark, snapshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::add;
-use crate::replica::{Need, Replica};
+use crate::replica::{Need, Replica, Uploaded};
 
 /// The same error is logged at most so often.
 const LOG_EVERY: Duration = Duration::from_secs(30);
@@ -143,9 +143,9 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
             return Ok(Pass::Limited);
         }
         match replica.upload(&inner.local, txid).await {
-            Ok(Some(size)) => tracing::debug!(
+            Ok(Some(Uploaded { size, level })) => tracing::debug!(
                 system = "store", db = inner.name, replica = replica.kind(),
-                level = Replica::level_of(txid).get(), minTXID = %txid, maxTXID = %txid, size,
+                level = level.get(), minTXID = %txid, maxTXID = %txid, size,
                 "ltx file uploaded"
             ),
             Ok(None) => {

@@ -1,24 +1,29 @@
 //! Local level-0 files on their way to the replica, verified on that way.
 //!
 //! Invariant: what a store has accepted is byte for byte what has been verified. A small file is verified
-//! in memory and sent from there. A large one is verified first; while it is sent, its bytes are
+//! in memory and sent from there, if there is room. Another one is verified first; while it is sent, its bytes are
 //! compared with those that were verified, and the put fails before its end if they are others.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use litestream_storage::{self as storage, Body};
 use ltx::Txid;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::local::{Ends, LocalDir};
 
-/// Largest file that is sent from memory.
-const IN_MEMORY: u64 = 512 << 10;
+/// Largest file that is sent from memory, and largest base that level 0 takes.
+const SMALL: u64 = 512 << 10;
+/// KiB of files in memory on their way to all replicas: where many databases start at the same time, those
+/// beyond it are read twice instead.
+static IN_MEMORY: Semaphore = Semaphore::const_new(16 << 10);
 
 /// A level-0 file that is sound.
 #[derive(Debug, Clone)]
@@ -29,8 +34,15 @@ pub(super) struct Checked {
 
 #[derive(Debug, Clone)]
 enum Content {
-    Whole(Bytes),
-    Large { path: PathBuf, digest: u64 },
+    /// With its part of [`IN_MEMORY`].
+    Whole(
+        Bytes,
+        #[expect(dead_code, reason = "held")] Arc<SemaphorePermit<'static>>,
+    ),
+    Large {
+        path: PathBuf,
+        digest: u64,
+    },
 }
 
 impl Checked {
@@ -40,17 +52,22 @@ impl Checked {
     /// [`Error::LtxDamaged`] and [`Error::LtxMissing`]: nothing may be put of it.
     ///
     /// # Cost
-    /// Decompresses the pages. A large file is read once more when it is sent, mostly from the system's
-    /// cache; memory stays bounded.
+    /// Decompresses the pages. A large file, or one for which there is no room in memory, is read once more
+    /// when it is sent, mostly from the system's cache.
     pub(super) async fn read(local: &LocalDir, txid: Txid) -> Result<Self> {
         let path = local.file(txid);
-        local.pool().run(move || verify(path, txid)).await
+        local.pool().run(move || verify(&path, txid)).await
+    }
+
+    /// Whether it is no larger than what level 0 takes of a base.
+    pub(super) fn is_small(&self) -> bool {
+        self.ends.size <= SMALL
     }
 
     /// What is to be put; may be asked for more than once.
     pub(super) fn body(&self) -> Body {
         match &self.content {
-            Content::Whole(bytes) => Body::Bytes(bytes.clone()),
+            Content::Whole(bytes, _) => Body::Bytes(bytes.clone()),
             Content::Large { path, digest } => {
                 let (path, size) = (path.clone(), self.ends.size);
                 Body::Stream(compared(Body::File { path, size }.into_stream(), *digest))
@@ -59,36 +76,44 @@ impl Checked {
     }
 }
 
-fn verify(path: PathBuf, txid: Txid) -> Result<Checked> {
-    let mut file = File::open(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::LtxMissing { path: path.clone() },
-        _ => Error::io("open", &path, error),
+fn verify(path: &Path, txid: Txid) -> Result<Checked> {
+    let mut file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::LtxMissing {
+            path: path.to_owned(),
+        },
+        _ => Error::io("open", path, error),
     })?;
-    let fail = |error| Error::io("read", &path, error);
+    let fail = |error| Error::io("read", path, error);
     let damaged = |reason: String| Error::LtxDamaged {
-        path: path.clone(),
+        path: path.to_owned(),
         reason,
     };
     let size = file.metadata().map_err(fail)?.len();
     let name = path.display().to_string();
-    let (verified, whole, read, digest) = if size <= IN_MEMORY {
+    let room = u32::try_from(size.div_ceil(1 << 10)).ok();
+    let room = room.filter(|_| size <= SMALL);
+    let room = room.and_then(|room| IN_MEMORY.try_acquire_many(room).ok());
+    let (verified, content, read) = if let Some(room) = room {
         let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         file.take(size + 1)
             .read_to_end(&mut content)
             .map_err(fail)?;
         let verified = ltx::verify(&content[..], name);
         let read = content.len() as u64;
-        (verified, Some(Bytes::from(content)), read, 0)
+        let content = Content::Whole(content.into(), Arc::new(room));
+        (verified, content, read)
     } else {
         let mut seen = Seen::new(&mut file);
         let buffered = io::BufReader::with_capacity(1 << 18, &mut seen);
         let verified = ltx::verify(buffered, name);
         // What is behind the end of the file proper is part of what would be sent.
         io::copy(&mut seen, &mut io::sink()).map_err(fail)?;
-        (verified, None, seen.count, seen.digest.finalize())
+        let digest = seen.digest.finalize();
+        let path = path.to_owned();
+        (verified, Content::Large { path, digest }, seen.count)
     };
     let verified = verified.map_err(|error| {
-        let error = Error::ltx("verify", &path, error);
+        let error = Error::ltx("verify", path, error);
         match error.kind() {
             ErrorKind::Corrupt | ErrorKind::Invalid => damaged(cause(&error)),
             _ => error,
@@ -108,10 +133,7 @@ fn verify(path: PathBuf, txid: Txid) -> Result<Checked> {
             trailer: verified.trailer.encode(),
             size,
         },
-        content: match whole {
-            Some(bytes) => Content::Whole(bytes),
-            None => Content::Large { path, digest },
-        },
+        content,
     })
 }
 

@@ -1,7 +1,8 @@
 //! Brings level-0 files to the replica, strictly in order.
 //!
-//! The first one, transaction 1, is the whole database: it goes to the snapshot level, where nothing
-//! merges it again, so that the base is uploaded once. Level 0 begins with transaction 2.
+//! The first one, transaction 1, is the whole database. A large one goes to the snapshot level and
+//! nowhere else; a small one goes to level 0, where others look for the newest transaction, and is
+//! copied to the snapshot level a little later.
 //!
 //! The order for each file: it is durable locally; it is put; the store returns success; the index
 //! notes it; the transaction is acknowledged. An error in between leaves the acknowledged
@@ -65,6 +66,15 @@ fn after_divergence(local: &LocalDir, position: Txid, newest: Option<Txid>, abov
         claim: newest.map_or(Txid::FIRST, Txid::next),
         reason: DIVERGED,
     }
+}
+
+/// A level-0 file that the store has taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Uploaded {
+    /// Bytes of the file.
+    pub(crate) size: u64,
+    /// Where it was put.
+    pub(crate) level: Level,
 }
 
 /// Whether the newest file of a replica is of the history of the local files.
@@ -269,20 +279,11 @@ impl Replica {
         Ok(self.read(remote.level, remote.range, tail).await?[..] == ours.trailer)
     }
 
-    /// The level that the file of a transaction is put to.
-    pub(crate) fn level_of(txid: Txid) -> Level {
-        if txid == Txid::FIRST {
-            Level::SNAPSHOT
-        } else {
-            Level::RAW
-        }
-    }
-
     /// Verifies one level-0 file, puts it and acknowledges its transaction. An object that is there already is
     /// never replaced: it is the same file, put by a call whose answer was lost, or another writer's.
     ///
-    /// Answers its size, or `None` when its page size does not fit what is in the replica: nothing is put
-    /// then.
+    /// Answers what it has put, or `None` when its page size does not fit what is in the replica: nothing is
+    /// put then.
     ///
     /// # Durability
     /// When this returns, the transaction is restorable from the replica.
@@ -292,19 +293,47 @@ impl Replica {
     ///
     /// # Cost
     /// One request; on stores without conditional writes one more, to see that the key is free.
-    pub(crate) async fn upload(&self, local: &LocalDir, txid: Txid) -> Result<Option<u64>> {
+    pub(crate) async fn upload(&self, local: &LocalDir, txid: Txid) -> Result<Option<Uploaded>> {
         self.check_alone()?;
         let file = Checked::read(local, txid).await?;
         let header = file.ends.header;
         if !self.fits_chain(local, txid, header.page_size).await? {
             return Ok(None);
         }
-        let (level, range) = (Self::level_of(txid), TxidRange::single(txid));
+        let level = if txid == Txid::FIRST && !file.is_small() {
+            Level::SNAPSHOT
+        } else {
+            Level::RAW
+        };
+        let uploaded = self.put_on(&file, level, txid).await?;
+        *self.last_put() = Some((txid, header.page_size));
+        *self.diverged() = None;
+        self.acknowledge(txid);
+        Ok(Some(uploaded))
+    }
+
+    /// Puts the base to the snapshot level, if the local file is sound; `None` if it is not.
+    ///
+    /// # Cost
+    /// As [`Self::upload`].
+    pub(crate) async fn copy_base(&self, local: &LocalDir) -> Result<Option<Uploaded>> {
+        match Checked::read(local, Txid::FIRST).await {
+            Ok(file) => {
+                let put = self.put_on(&file, Level::SNAPSHOT, Txid::FIRST).await?;
+                Ok(Some(put))
+            }
+            Err(Error::LtxMissing { .. } | Error::LtxDamaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts the file of a transaction on one level.
+    async fn put_on(&self, file: &Checked, level: Level, txid: Txid) -> Result<Uploaded> {
+        let (range, created) = (TxidRange::single(txid), file.ends.header.timestamp);
         let key = self.layout.key(level, range);
-        let created = header.timestamp;
         self.begin_put(level, range);
-        if let Some(size) = self.put_new(&file, &key).await? {
-            self.note_file(level, range, size, created);
+        let size = if let Some(size) = self.put_new(file, &key).await? {
+            size
         } else {
             let size = self.store.head(key).await?.size;
             let there = RemoteFile {
@@ -316,12 +345,10 @@ impl Replica {
             if size != file.ends.size || !self.has_trailer(&there, &file.ends).await? {
                 return Err(self.fence(txid));
             }
-            self.note_file(level, range, size, created);
-        }
-        *self.last_put() = Some((txid, header.page_size));
-        *self.diverged() = None;
-        self.acknowledge(txid);
-        Ok(Some(file.ends.size))
+            size
+        };
+        self.note_file(level, range, size, created);
+        Ok(Uploaded { size, level })
     }
 
     /// Puts a file unless its key is taken; gives the stored size.

@@ -14,6 +14,10 @@ use crate::settings::RetentionSettings;
 /// A real transaction has so many milliseconds to come before level 0 is marked.
 const MARK_AFTER: i64 = 2000;
 
+/// A base in level 0 is restorable as it is: the snapshot level has so many milliseconds, in which
+/// other databases can start.
+const COPY_AFTER: i64 = 5000;
+
 /// A piece of work on a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::database) enum Chore {
@@ -110,8 +114,7 @@ fn ladder(
         let interval = interval.unwrap_or(settings.l0_retention_check_interval);
         let last = passed.levels.get(&Level::RAW);
         let next = last.map(|last| interval_end(*last, interval));
-        let soon =
-            newest.map(|at| Timestamp::from_millis(at.as_millis().saturating_add(MARK_AFTER)));
+        let soon = newest.map(|at| later(at, MARK_AFTER));
         let at = soon.max(next);
         due.extend(at.map(|at| (at, Chore::Mark)));
     }
@@ -126,6 +129,10 @@ fn ladder(
         due.extend(expired.map(|(_, at)| (at, Chore::RetainSnapshots)));
     }
     due
+}
+
+fn later(at: Timestamp, milliseconds: i64) -> Timestamp {
+    Timestamp::from_millis(at.as_millis().saturating_add(milliseconds))
 }
 
 /// Whether the newest transaction is in a snapshot only. See `mark`.
@@ -149,5 +156,7 @@ fn snapshot(
     }
     let last = snapshots.iter().map(|file| file.created).max();
     let at = last.map(|last| interval_end(last, settings.snapshot_interval));
+    let base = compact::base_without_snapshot(index);
+    let at = at.or(base.map(|base| later(base.created, COPY_AFTER)));
     vec![(at.unwrap_or(at_once), Chore::Snapshot)]
 }

@@ -86,11 +86,70 @@ fn a_snapshot_comes_once_an_interval_and_only_if_there_is_something_new() {
     );
 }
 
-/// The base goes to the snapshot level and nowhere else; the ladder begins behind it. Unless more
+/// A database whose base is too large for level 0.
+fn large() -> Bed {
+    let bed = Bed::in_memory(RetentionSettings::default());
+    let fill = "CREATE TABLE large AS SELECT randomblob(600000) AS content";
+    bed.application.execute_batch(fill).unwrap();
+    bed
+}
+
+/// A small base goes to level 0, and from there to the snapshot level, as it is: the ladder begins behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_base_is_copied_to_the_snapshot_level() {
+    let mut bed = Bed::in_memory(RetentionSettings::default());
+    bed.commits(1).await;
+    assert_eq!((bed.level(0), bed.level(9)), (vec![(1, 1)], vec![]));
+    let (at, chore) = bed.due().unwrap();
+    let soon = START + MINUTE + 5 * SECOND;
+    assert_eq!((at.as_millis(), chore), (soon, Chore::Snapshot));
+    bed.prove_from(txid(1)).await;
+    bed.pass(HOUR).await;
+    let objects = bed.objects.snapshot();
+    let contents: Vec<_> = objects.values().map(|object| &object.content).collect();
+    assert_eq!(contents.len(), 2);
+    assert!(contents[0] == contents[1], "byte for byte");
+    assert_eq!((bed.level(0), bed.level(9)), (vec![(1, 1)], vec![(1, 1)]));
+    assert_eq!(bed.due(), None);
+
+    bed.commits(2).await;
+    bed.pass(2 * HOUR).await;
+    assert_eq!(bed.level(1), [(2, 3)]);
+    assert_eq!((bed.level(0), bed.level(9)), (vec![(3, 3)], vec![(1, 1)]));
+    bed.prove_from(txid(3)).await;
+    bed.close().await;
+}
+
+/// Also where more came meanwhile, or the local file is gone. After a restart it does not wait again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_base_is_copied_whatever_came_meanwhile() {
+    let mut bed = Bed::in_memory(RetentionSettings::default());
+    bed.commits(2).await;
+    bed.pass(6 * SECOND).await;
+    assert_eq!((bed.level(0).len(), bed.level(9)), (2, vec![(1, 1)]));
+    bed.pass(HOUR).await;
+    bed.prove_from(txid(1)).await;
+    bed.close().await;
+
+    let mut bed = Bed::in_memory(RetentionSettings::default());
+    bed.commits(3).await;
+    bed.reopen();
+    bed.clock.pass(MINUTE);
+    bed.database.sync_and_wait().await.unwrap();
+    let (at, chore) = bed.due().unwrap();
+    assert!(at < bed.now() && chore == Chore::Snapshot);
+    std::fs::remove_file(bed.database.inner.local.file(txid(1))).unwrap();
+    bed.perform(chore).await.unwrap();
+    assert_eq!(bed.level(9), [(1, 1)]);
+    bed.prove_from(txid(1)).await;
+    bed.close().await;
+}
+
+/// A large base goes to the snapshot level and nowhere else; the ladder begins behind it. Unless more
 /// came meanwhile, level 0 gets a transaction that changes nothing, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_base_is_uploaded_once_and_marked_in_level_zero() {
-    let mut bed = Bed::in_memory(RetentionSettings::default());
+async fn a_large_base_is_uploaded_once_and_marked_in_level_zero() {
+    let mut bed = large();
     bed.commits(1).await;
     assert_eq!(bed.names(), ["ltx/9/0000000000000001-0000000000000001.ltx"]);
     let (at, chore) = bed.due().unwrap();
@@ -116,12 +175,12 @@ async fn the_base_is_uploaded_once_and_marked_in_level_zero() {
 /// A real transaction in time makes the mark needless, and at the end there is one as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn level_zero_is_marked_before_the_end() {
-    let mut bed = Bed::in_memory(RetentionSettings::default());
+    let mut bed = large();
     bed.commits(2).await;
     let (_, chore) = bed.due().unwrap();
     assert_eq!(chore, Chore::Compact(level(1)));
 
-    let mut other = Bed::in_memory(RetentionSettings::default());
+    let mut other = large();
     other.commits(1).await;
     let (objects, content) = (other.objects.clone(), other.live());
     other.close().await;

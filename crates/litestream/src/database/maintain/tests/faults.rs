@@ -16,8 +16,9 @@ use crate::settings::RetentionSettings;
 
 /// Chores in the order of a day, the time before each, and the oldest state that must still be
 /// there afterwards.
-fn day() -> [(Chore, i64, u64); 8] {
+fn day() -> [(Chore, i64, u64); 9] {
     [
+        (Chore::Snapshot, 0, 1),
         (Chore::Compact(level(1)), 0, 1),
         (Chore::Snapshot, 0, 1),
         (Chore::Compact(level(2)), 0, 1),
@@ -42,7 +43,7 @@ async fn day_with(fault: Fault, number: u64) -> bool {
     let remote = Arc::new(Faulty::new(objects.clone()));
     let seen: Arc<dyn ObjectStore> = remote.clone();
     let mut bed = Bed::new(RetentionSettings::default(), objects, Set::at(START), seen);
-    bed.commits(6).await;
+    bed.commits(4).await;
     let broken = Arc::new(Broken {
         fired: AtomicBool::new(false),
         calls: AtomicU64::new(0),

@@ -71,6 +71,7 @@ async fn a_read_that_breaks_off_goes_on_where_it_was() {
         Arc::new(retry),
     );
     bed.commits(4).await;
+    bed.perform(Chore::Snapshot).await.unwrap();
     bed.perform(Chore::Compact(level(1))).await.unwrap();
     bed.commits(3).await;
     bed.perform(Chore::Compact(level(1))).await.unwrap();
@@ -115,6 +116,7 @@ async fn merged_files_carry_the_time_of_their_newest_transaction() {
         remote,
     );
     bed.commits(3).await;
+    bed.perform(Chore::Snapshot).await.unwrap();
     let time = bed.now();
     let content = bed.live();
     // The listing after a restart knows upload times only, which are those of this machine.
@@ -190,6 +192,7 @@ async fn a_snapshot_does_not_let_the_wal_grow_without_bound() {
 async fn a_restore_whose_files_vanish_plans_anew() {
     let mut bed = Bed::in_memory(RetentionSettings::default());
     bed.commits(5).await;
+    bed.perform(Chore::Snapshot).await.unwrap();
     let source = Source::new(Arc::new(bed.objects.clone()), Layout::Plain);
     let at_end = source.plan(Target::Latest).await.unwrap();
     let inside = source.plan(Target::Txid(txid(3))).await.unwrap();
