@@ -33,7 +33,7 @@ use std::time::Duration;
 use litestream::{Layout, Ownership};
 use litestream_storage::{Clock, Meter, Metered, ObjectStore, Pace, Paced, SystemClock};
 #[cfg(feature = "network")]
-use litestream_storage::{RandomJitter, Retry, RetryPolicy};
+use litestream_storage::{Retry, RetryPolicy, Retrying};
 
 use crate::config::{BuildError, Replica, Target};
 
@@ -139,6 +139,13 @@ fn retry_policy() -> RetryPolicy {
     RetryPolicy::default()
 }
 
+/// Why a store could not be made: its cause, if it tells one.
+#[cfg(any(feature = "abs", feature = "oss"))]
+fn refused(kind: &str, error: &litestream_storage::HttpError) -> BuildError {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    BuildError::Store(format!("{kind}: {}", cause.unwrap_or(error.to_string())))
+}
+
 /// A store on the network in its layers.
 #[cfg(feature = "network")]
 fn wrapped(
@@ -158,7 +165,7 @@ fn wrapped(
     }
     let store = paced(Arc::new(metered(store)), pace);
     Backend {
-        store: Arc::new(Retry::new(store, policy, clock(), Arc::new(RandomJitter))),
+        store: Arc::new(Retry::new(store, Retrying::new(policy))),
         layout,
         adopt: None,
     }

@@ -25,8 +25,8 @@ use http::Method;
 use crate::calls::delete_each;
 use crate::retry::Retrying;
 use crate::{
-    Body, ByteRange, Clock, Error, ErrorKind, HttpClient, HttpError, Jitter, Key, ListOptions,
-    Object, ObjectMeta, ObjectStore, Operation, PutOptions, Result, RetryPolicy,
+    Body, ByteRange, Error, ErrorKind, HttpClient, HttpError, Key, ListOptions, Object, ObjectMeta,
+    ObjectStore, Operation, PutOptions, Result,
 };
 use service::Service;
 
@@ -73,15 +73,8 @@ impl GsStore {
     pub fn new(
         settings: GsSettings,
         http: HttpClient,
-        policy: RetryPolicy,
-        clock: Arc<dyn Clock>,
-        jitter: Arc<dyn Jitter>,
+        retrying: Retrying,
     ) -> Result<Self, HttpError> {
-        let retrying = Retrying {
-            policy,
-            clock,
-            jitter,
-        };
         Ok(Self(Arc::new(Service::new(settings, http, retrying)?)))
     }
 

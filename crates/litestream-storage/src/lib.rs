@@ -91,7 +91,7 @@ pub use object::{ByteRange, Condition, ListOptions, Object, ObjectMeta, PutOptio
 #[cfg(feature = "oss")]
 pub use oss::{OssSettings, OssStore};
 pub use paced::{Pace, Paced, Rate};
-pub use retry::{Jitter, RandomJitter, Retry, RetryPolicy};
+pub use retry::{Jitter, RandomJitter, Retry, RetryPolicy, Retrying};
 #[cfg(feature = "s3")]
 pub use s3::{
     MIN_PART_SIZE, S3Credentials, S3CustomerKey, S3Debug, S3Encryption, S3Settings,

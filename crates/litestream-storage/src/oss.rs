@@ -19,8 +19,8 @@ use futures_util::stream::BoxStream;
 
 use crate::retry::Retrying;
 use crate::{
-    Body, ByteRange, Clock, Error, HttpClient, HttpError, Jitter, Key, ListOptions, Object,
-    ObjectMeta, ObjectStore, Operation, PutOptions, Result, RetryPolicy,
+    Body, ByteRange, Error, HttpClient, HttpError, Key, ListOptions, Object, ObjectMeta,
+    ObjectStore, Operation, PutOptions, Result,
 };
 use service::Service;
 
@@ -77,15 +77,8 @@ impl OssStore {
     pub fn new(
         settings: OssSettings,
         http: HttpClient,
-        policy: RetryPolicy,
-        clock: Arc<dyn Clock>,
-        jitter: Arc<dyn Jitter>,
+        retrying: Retrying,
     ) -> Result<Self, HttpError> {
-        let retrying = Retrying {
-            policy,
-            clock,
-            jitter,
-        };
         Ok(Self(Arc::new(Service::new(settings, http, retrying)?)))
     }
 }

@@ -10,13 +10,12 @@
 //! | `read` | a body or listing that goes on where it broke |
 //! | `write` | put, and finding out whether a lost answer meant success |
 //! | `replay` | a stream that can be sent again while it is short |
-//! | `persist` | the same for single requests inside a backend |
+//! | `retrying` | all that with a clock, and the same for single requests inside a backend |
 
 mod budget;
-#[cfg(any(feature = "rest", feature = "s3", feature = "webdav"))]
-mod persist;
 mod read;
 mod replay;
+mod retrying;
 mod write;
 
 use std::fmt::Debug;
@@ -29,16 +28,13 @@ use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::BoxStream;
 
 use crate::{
-    Body, ByteRange, Clock, Error, ErrorKind, Key, ListOptions, Object, ObjectMeta, ObjectStore,
+    Body, ByteRange, Error, ErrorKind, Key, ListOptions, Object, ObjectMeta, ObjectStore,
     Operation, PutOptions, Result,
 };
 
 use budget::Budget;
 pub use budget::{Jitter, RandomJitter, RetryPolicy};
-#[cfg(any(feature = "rest", feature = "s3", feature = "webdav"))]
-pub(crate) use persist::Retrying;
-#[cfg(feature = "s3")]
-pub(crate) use persist::persist;
+pub use retrying::Retrying;
 
 /// A store that tries again what failed with a [retryable](Error::is_retryable) error.
 ///
@@ -68,9 +64,7 @@ pub struct Retry<S> {
 #[derive(Debug)]
 struct Shared<S> {
     inner: S,
-    policy: RetryPolicy,
-    clock: Arc<dyn Clock>,
-    jitter: Arc<dyn Jitter>,
+    retrying: Retrying,
     retries: AtomicU64,
 }
 
@@ -83,20 +77,13 @@ impl<S> Clone for Retry<S> {
 }
 
 impl<S> Retry<S> {
-    /// Tries calls of `inner` again as `policy` says.
-    pub fn new(
-        inner: S,
-        policy: RetryPolicy,
-        clock: Arc<dyn Clock>,
-        jitter: Arc<dyn Jitter>,
-    ) -> Self {
+    /// Tries calls of `inner` again.
+    pub fn new(inner: S, retrying: Retrying) -> Self {
         let retries = AtomicU64::new(0);
         Self {
             shared: Arc::new(Shared {
                 inner,
-                policy,
-                clock,
-                jitter,
+                retrying,
                 retries,
             }),
         }
@@ -116,7 +103,7 @@ impl<S> Retry<S> {
 impl<S: ObjectStore> Shared<S> {
     /// Waits for another try after `error`, or answers it when there is none left.
     async fn again(&self, budget: &mut Budget, error: Error) -> Result<()> {
-        match budget.spend(&self.policy, &*self.jitter, &error) {
+        match self.retrying.spend(budget, &error) {
             Ok(delay) => {
                 self.wait(delay, &error).await;
                 Ok(())
@@ -132,7 +119,7 @@ impl<S: ObjectStore> Shared<S> {
             delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             "retry"
         );
-        self.clock.sleep(delay).await;
+        self.retrying.clock.sleep(delay).await;
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -145,7 +132,7 @@ impl<S: ObjectStore> Shared<S> {
         call: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         let call = std::pin::pin!(call);
-        match select(call, self.clock.sleep(limit)).await {
+        match select(call, self.retrying.clock.sleep(limit)).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(self.timeout(operation, key, limit)),
         }
@@ -169,7 +156,12 @@ impl<S: ObjectStore> Shared<S> {
         loop {
             let call = self.inner.head(key.clone());
             match self
-                .within(self.policy.stall, Operation::Head, Some(&key), call)
+                .within(
+                    self.retrying.policy.stall,
+                    Operation::Head,
+                    Some(&key),
+                    call,
+                )
                 .await
             {
                 Ok(meta) => return Ok(meta),
@@ -184,7 +176,7 @@ impl<S: ObjectStore> Shared<S> {
         loop {
             // Stores without bulk deletion make a request for each.
             let requests = u32::try_from(keys.len()).unwrap_or(u32::MAX).max(1);
-            let limit = self.policy.stall.saturating_mul(requests);
+            let limit = self.retrying.policy.stall.saturating_mul(requests);
             let call = self.inner.delete(keys.clone());
             let failed = match self.within(limit, Operation::Delete, None, call).await {
                 Ok(failed) => failed,
@@ -203,7 +195,7 @@ impl<S: ObjectStore> Shared<S> {
             if retryable.len() < keys.len() {
                 budget.refill();
             }
-            match budget.spend(&self.policy, &*self.jitter, error) {
+            match self.retrying.spend(&mut budget, error) {
                 Ok(delay) => self.wait(delay, error).await,
                 Err(tries) => {
                     let given_up = retryable.into_iter();
@@ -221,7 +213,12 @@ impl<S: ObjectStore> Shared<S> {
         loop {
             let call = self.inner.delete_if(key.clone(), etag.clone());
             match self
-                .within(self.policy.stall, Operation::Delete, Some(&key), call)
+                .within(
+                    self.retrying.policy.stall,
+                    Operation::Delete,
+                    Some(&key),
+                    call,
+                )
                 .await
             {
                 Ok(()) => return Ok(()),

@@ -40,8 +40,8 @@ use futures_util::stream::BoxStream;
 use crate::http::HttpClient;
 use crate::retry::Retrying;
 use crate::{
-    Body, ByteRange, Clock, Error, Jitter, Key, ListOptions, Object, ObjectMeta, ObjectStore,
-    Operation, PutOptions, Result, RetryPolicy,
+    Body, ByteRange, Error, Key, ListOptions, Object, ObjectMeta, ObjectStore, Operation,
+    PutOptions, Result,
 };
 
 use connection::Connection;
@@ -81,20 +81,14 @@ impl S3Store {
     pub fn new(
         settings: S3Settings,
         http: HttpClient,
-        policy: RetryPolicy,
-        clock: Arc<dyn Clock>,
-        jitter: Arc<dyn Jitter>,
+        retrying: Retrying,
     ) -> Result<Self, S3SettingsError> {
         settings.check()?;
         let settings = Arc::new(settings);
         Ok(Self {
             connection: Arc::new(Connection::new(Arc::clone(&settings), http)),
             settings,
-            retrying: Retrying {
-                policy,
-                clock,
-                jitter,
-            },
+            retrying,
         })
     }
 

@@ -33,8 +33,8 @@ use futures_util::stream::BoxStream;
 use crate::calls::named;
 use crate::retry::Retrying;
 use crate::{
-    Body, ByteRange, Clock, Error, HttpClient, Jitter, Key, ListOptions, Object, ObjectMeta,
-    ObjectStore, PutOptions, Result, RetryPolicy,
+    Body, ByteRange, Error, HttpClient, Key, ListOptions, Object, ObjectMeta, ObjectStore,
+    PutOptions, Result,
 };
 
 use multistatus::Properties;
@@ -112,13 +112,7 @@ impl WebdavStore {
     /// once: they are staged, and sent again from there.
     ///
     /// Fails when the address is none.
-    pub fn new(
-        settings: WebdavSettings,
-        client: HttpClient,
-        policy: RetryPolicy,
-        clock: Arc<dyn Clock>,
-        jitter: Arc<dyn Jitter>,
-    ) -> Result<Self> {
+    pub fn new(settings: WebdavSettings, client: HttpClient, retrying: Retrying) -> Result<Self> {
         let root = settings.root.trim_matches('/').to_owned();
         let server = Server::new(settings, client)?;
         Ok(Self {
@@ -126,11 +120,7 @@ impl WebdavStore {
                 server,
                 root,
                 without_move: AtomicBool::new(false),
-                retrying: Retrying {
-                    policy,
-                    clock,
-                    jitter,
-                },
+                retrying,
             }),
         })
     }

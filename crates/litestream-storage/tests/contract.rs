@@ -5,7 +5,7 @@ use std::sync::Arc;
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
     Call, ErrorKind, Fault, Faulty, FileModes, FileStore, MemoryStore, Metered, ObjectStore,
-    Operation, RandomJitter, Retry, RetryPolicy, SystemClock,
+    Operation, Retry, RetryPolicy, Retrying, SystemClock,
 };
 
 /// Over one page of the file backend's listing, with few enough syncs to be quick.
@@ -25,12 +25,7 @@ fn clock() -> Arc<SystemClock> {
 }
 
 fn retry<S: ObjectStore>(inner: S) -> Retry<S> {
-    Retry::new(
-        inner,
-        RetryPolicy::default(),
-        clock(),
-        Arc::new(RandomJitter),
-    )
+    Retry::new(inner, Retrying::new(RetryPolicy::default()))
 }
 
 #[tokio::test]

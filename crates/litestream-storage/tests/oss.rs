@@ -6,7 +6,7 @@ use std::time::Duration;
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
     Body, ByteRange, ErrorKind, HttpClient, HttpSettings, Key, ListOptions, ObjectStore as _,
-    OssSettings, OssStore, PutOptions, RandomJitter, RetryPolicy, SystemClock,
+    OssSettings, OssStore, PutOptions, RetryPolicy, Retrying,
 };
 use testkit::server::stand_in::Said;
 use testkit::server::{OSS_ACCESS_KEY, OSS_REGION, OSS_SECRET_KEY, OssStandIn};
@@ -33,14 +33,7 @@ fn settings(endpoint: String, prefix: &str) -> OssSettings {
 
 fn open(settings: OssSettings) -> OssStore {
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    OssStore::new(
-        settings,
-        http,
-        quick(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    )
-    .expect("sound settings")
+    OssStore::new(settings, http, Retrying::new(quick())).expect("sound settings")
 }
 
 /// The usual tries with hardly a wait.

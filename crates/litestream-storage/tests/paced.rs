@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
     Body, ByteRange, Clock, Fault, Faulty, Key, ListOptions, MemoryStore, ObjectStore, Operation,
-    Pace, Paced, PutOptions, RandomJitter, Rate, Retry, RetryPolicy, SystemClock,
+    Pace, Paced, PutOptions, Rate, Retry, RetryPolicy, Retrying, SystemClock,
 };
 use tokio::time::Instant;
 
@@ -200,12 +200,7 @@ async fn a_slow_upload_under_retries_is_sent_again_whole() {
         })
     });
     let paced = Paced::new(faulty, bytes(Some(100_000), None), &clock());
-    let store = Retry::new(
-        paced,
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    );
+    let store = Retry::new(paced, Retrying::new(RetryPolicy::default()));
     let content = vec![3; 400_000];
     let put = store.put(
         Key::from("a"),

@@ -1,12 +1,10 @@
 //! A replica in a container of Azure Blob Storage.
 
-use std::sync::Arc;
-
 use litestream::Layout;
-use litestream_storage::{AbsCredentials, AbsIdentity, AbsSettings, AbsStore, Pace, RandomJitter};
+use litestream_storage::{AbsCredentials, AbsIdentity, AbsSettings, AbsStore, Pace, Retrying};
 
 use super::prefix::cleaned;
-use super::{Backend, clock, http, retry_policy, wrapped};
+use super::{Backend, http, refused, retry_policy, wrapped};
 use crate::config::{AbsTarget, BuildError, Network};
 
 pub(super) fn open(
@@ -18,17 +16,8 @@ pub(super) fn open(
     let mut policy = retry_policy();
     policy.in_flight = (settings.block_size * (settings.concurrency + 1)) as u64;
     let client = http::client(network, false, false)?;
-    let store = AbsStore::new(
-        settings,
-        client,
-        policy.clone(),
-        clock(),
-        Arc::new(RandomJitter),
-    )
-    .map_err(|error| {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        BuildError::Store(format!("abs: {}", cause.unwrap_or(error.to_string())))
-    })?;
+    let store = AbsStore::new(settings, client, Retrying::new(policy.clone()))
+        .map_err(|error| refused("abs", &error))?;
     Ok(wrapped(store, Layout::Plain, policy, pace))
 }
 

@@ -1,12 +1,10 @@
 //! A replica in a bucket of Google Cloud Storage.
 
-use std::sync::Arc;
-
 use litestream::Layout;
-use litestream_storage::{GsCredentials, GsSettings, GsStore, Pace, RandomJitter};
+use litestream_storage::{GsCredentials, GsSettings, GsStore, Pace, Retrying};
 
 use super::prefix::cleaned;
-use super::{Backend, clock, http, retry_policy, wrapped};
+use super::{Backend, http, retry_policy, wrapped};
 use crate::config::{BuildError, GsTarget, Network};
 
 pub(super) fn open(
@@ -18,14 +16,8 @@ pub(super) fn open(
     let mut policy = retry_policy();
     policy.in_flight = settings.part_size as u64;
     let client = http::client(network, false, false)?;
-    let store = GsStore::new(
-        settings,
-        client,
-        policy.clone(),
-        clock(),
-        Arc::new(RandomJitter),
-    )
-    .map_err(|error| BuildError::Store(format!("gs: {error}")))?;
+    let store = GsStore::new(settings, client, Retrying::new(policy.clone()))
+        .map_err(|error| BuildError::Store(format!("gs: {error}")))?;
     Ok(wrapped(store, Layout::Plain, policy, pace))
 }
 

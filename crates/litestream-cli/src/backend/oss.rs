@@ -1,11 +1,9 @@
 //! A replica in a bucket of Alibaba Cloud OSS.
 
-use std::sync::Arc;
-
 use litestream::Layout;
-use litestream_storage::{OssSettings, OssStore, Pace, RandomJitter};
+use litestream_storage::{OssSettings, OssStore, Pace, Retrying};
 
-use super::{Backend, clock, http, retry_policy, wrapped};
+use super::{Backend, http, refused, retry_policy, wrapped};
 use crate::config::{BuildError, Network, OssTarget};
 
 pub(super) fn open(
@@ -19,17 +17,8 @@ pub(super) fn open(
         .part_size
         .saturating_mul(settings.concurrency as u64 + 1);
     let client = http::client(network, false, false)?;
-    let store = OssStore::new(
-        settings,
-        client,
-        policy.clone(),
-        clock(),
-        Arc::new(RandomJitter),
-    )
-    .map_err(|error| {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        BuildError::Store(format!("oss: {}", cause.unwrap_or(error.to_string())))
-    })?;
+    let store = OssStore::new(settings, client, Retrying::new(policy.clone()))
+        .map_err(|error| refused("oss", &error))?;
     Ok(wrapped(store, Layout::Hex, policy, pace))
 }
 

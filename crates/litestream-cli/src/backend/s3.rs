@@ -1,14 +1,14 @@
 //! A replica in a bucket of S3 or of something that speaks its protocol.
 
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use litestream::Layout;
 use litestream_storage::{
-    Pace, RandomJitter, S3Credentials, S3CustomerKey, S3Debug, S3Encryption, S3Settings,
+    Pace, Retrying, S3Credentials, S3CustomerKey, S3Debug, S3Encryption, S3Settings,
     S3SettingsError, S3Store,
 };
 
-use super::{Backend, clock, http, retry_policy, wrapped};
+use super::{Backend, http, retry_policy, wrapped};
 use crate::config::{BuildError, Network, S3Target};
 
 /// Buckets that were opened, to be shared by replicas that differ in nothing but their path: they
@@ -44,14 +44,8 @@ fn bucket(
         return Ok(store);
     }
     let client = http::client(network, skip_verify, true)?;
-    let store = S3Store::new(
-        settings,
-        client,
-        retry_policy(),
-        clock(),
-        Arc::new(RandomJitter),
-    )
-    .map_err(|error| BuildError::Store(error.to_string()))?;
+    let store = S3Store::new(settings, client, Retrying::new(retry_policy()))
+        .map_err(|error| BuildError::Store(error.to_string()))?;
     buckets.push((network.clone(), skip_verify, store.clone()));
     Ok(store)
 }

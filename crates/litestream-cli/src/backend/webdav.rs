@@ -1,10 +1,8 @@
 //! A replica on a `WebDAV` server.
 
-use std::sync::Arc;
+use litestream_storage::{Retrying, WebdavSettings, WebdavStore};
 
-use litestream_storage::{RandomJitter, WebdavSettings, WebdavStore};
-
-use super::{clock, http, retry_policy};
+use super::{http, retry_policy};
 use crate::config::{BuildError, Network, WebdavTarget};
 
 pub(super) fn open(target: &WebdavTarget, network: &Network) -> Result<WebdavStore, BuildError> {
@@ -16,13 +14,7 @@ pub(super) fn open(target: &WebdavTarget, network: &Network) -> Result<WebdavSto
         root: root(&target.path),
     };
     let client = http::client(network, false, false)?;
-    let store = WebdavStore::new(
-        settings,
-        client,
-        retry_policy(),
-        clock(),
-        Arc::new(RandomJitter),
-    );
+    let store = WebdavStore::new(settings, client, Retrying::new(retry_policy()));
     store.map_err(|error| BuildError::Invalid {
         kind: "webdav",
         cause: error.to_string(),

@@ -47,7 +47,12 @@ pub(super) async fn get<S: ObjectStore>(
 async fn open<S: ObjectStore>(shared: &Shared<S>, key: &Key, range: ByteRange) -> Result<Object> {
     let call = shared.inner.get(key.clone(), range);
     shared
-        .within(shared.policy.stall, Operation::Get, Some(key), call)
+        .within(
+            shared.retrying.policy.stall,
+            Operation::Get,
+            Some(key),
+            call,
+        )
         .await
 }
 
@@ -73,7 +78,7 @@ impl<S: ObjectStore> Reading<S> {
                     self.offset += chunk.len() as u64;
                     self.left -= chunk.len() as u64;
                     let bytes = chunk.len() as u64;
-                    self.budget.advance(&self.shared.policy, bytes);
+                    self.budget.advance(&self.shared.retrying.policy, bytes);
                     return Ok(Some(chunk));
                 }
                 Err(error) => {
@@ -106,7 +111,7 @@ impl<S: ObjectStore> Reading<S> {
                 None => Ok(None),
             }
         };
-        let limit = self.shared.policy.stall;
+        let limit = self.shared.retrying.policy.stall;
         match self
             .shared
             .within(limit, Operation::Get, Some(key), next)
@@ -204,7 +209,12 @@ impl<S: ObjectStore> Listing<'_, S> {
         } else {
             let next = async { inner.next().await.transpose() };
             self.shared
-                .within(self.shared.policy.stall, Operation::List, None, next)
+                .within(
+                    self.shared.retrying.policy.stall,
+                    Operation::List,
+                    None,
+                    next,
+                )
                 .await?
         };
         match (item, &self.last) {

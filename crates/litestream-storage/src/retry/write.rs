@@ -22,7 +22,7 @@ pub(super) async fn put<S: ObjectStore>(
     options: PutOptions,
 ) -> Result<ObjectMeta> {
     let mut budget = Budget::default();
-    let source = Source::new(body, shared.policy.replay_limit);
+    let source = Source::new(body, shared.retrying.policy.replay_limit);
     let mut unknown = false;
     loop {
         let error = match send(shared, &key, &source, &options).await {
@@ -147,9 +147,12 @@ impl Source {
 
     fn limit<S>(&self, shared: &Shared<S>) -> Duration {
         match self {
-            Self::Bytes(bytes) => shared.policy.put_limit(bytes.len() as u64),
-            Self::File { size, .. } => shared.policy.put_limit(*size),
-            Self::Stream(_) => shared.policy.put_limit(shared.policy.in_flight),
+            Self::Bytes(bytes) => shared.retrying.policy.put_limit(bytes.len() as u64),
+            Self::File { size, .. } => shared.retrying.policy.put_limit(*size),
+            Self::Stream(_) => shared
+                .retrying
+                .policy
+                .put_limit(shared.retrying.policy.in_flight),
         }
     }
 
@@ -166,7 +169,7 @@ impl Source {
                 return;
             }
             before = Some(now);
-            shared.clock.sleep(limit).await;
+            shared.retrying.clock.sleep(limit).await;
         }
     }
 }

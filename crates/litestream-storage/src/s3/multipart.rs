@@ -14,7 +14,6 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use super::error::named;
 use super::upload::{MAX_PARTS, Parts, condition, metadata, refused};
 use super::{S3Store, with_customer_key};
-use crate::retry::persist;
 use crate::{Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result};
 
 impl S3Store {
@@ -47,32 +46,26 @@ impl S3Store {
 
     async fn begin(&self, client: &Client, key: &Key, options: &PutOptions) -> Result<String> {
         let settings = &self.settings;
-        let retrying = &self.retrying;
-        let begun = persist(
-            &retrying.policy,
-            &*retrying.clock,
-            &*retrying.jitter,
-            || async {
-                let request = client
-                    .create_multipart_upload()
-                    .bucket(&settings.bucket)
-                    .key(self.name(key))
-                    .set_metadata(metadata(options))
-                    .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
-                    .set_server_side_encryption(
-                        settings
-                            .encryption
-                            .kms_key()
-                            .map(|_| ServerSideEncryption::AwsKms),
-                    )
-                    .set_ssekms_key_id(settings.encryption.kms_key().map(str::to_owned))
-                    .set_checksum_algorithm(self.checksum());
-                with_customer_key!(request, settings)
-                    .send()
-                    .await
-                    .map_err(|failure| self.put_failed(failure, key))
-            },
-        );
+        let begun = self.retrying.persist(|| async {
+            let request = client
+                .create_multipart_upload()
+                .bucket(&settings.bucket)
+                .key(self.name(key))
+                .set_metadata(metadata(options))
+                .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
+                .set_server_side_encryption(
+                    settings
+                        .encryption
+                        .kms_key()
+                        .map(|_| ServerSideEncryption::AwsKms),
+                )
+                .set_ssekms_key_id(settings.encryption.kms_key().map(str::to_owned))
+                .set_checksum_algorithm(self.checksum());
+            with_customer_key!(request, settings)
+                .send()
+                .await
+                .map_err(|failure| self.put_failed(failure, key))
+        });
         let id = begun.await?.upload_id;
         id.filter(|id| !id.is_empty()).ok_or_else(|| {
             let error = Error::new(ErrorKind::Io, Operation::Put);
@@ -132,27 +125,21 @@ impl S3Store {
             ));
             return Err(named(error, Some(key)));
         };
-        let retrying = &self.retrying;
-        let sent = persist(
-            &retrying.policy,
-            &*retrying.clock,
-            &*retrying.jitter,
-            || async {
-                let client = self.client(Operation::Put, Some(key)).await?;
-                let request = client
-                    .upload_part()
-                    .bucket(&upload.bucket)
-                    .key(&upload.name)
-                    .upload_id(&upload.id)
-                    .part_number(position)
-                    .set_checksum_algorithm(self.checksum())
-                    .body(ByteStream::from(content.clone()));
-                with_customer_key!(request, self.settings)
-                    .send()
-                    .await
-                    .map_err(|failure| self.put_failed(failure, key))
-            },
-        );
+        let sent = self.retrying.persist(|| async {
+            let client = self.client(Operation::Put, Some(key)).await?;
+            let request = client
+                .upload_part()
+                .bucket(&upload.bucket)
+                .key(&upload.name)
+                .upload_id(&upload.id)
+                .part_number(position)
+                .set_checksum_algorithm(self.checksum())
+                .body(ByteStream::from(content.clone()));
+            with_customer_key!(request, self.settings)
+                .send()
+                .await
+                .map_err(|failure| self.put_failed(failure, key))
+        });
         let answer = sent.await?;
         if answer.e_tag.is_none() {
             let error = Error::new(ErrorKind::Io, Operation::Put);
@@ -180,40 +167,34 @@ impl S3Store {
             .set_parts(Some(sent.parts))
             .build();
         let mut tried = false;
-        let retrying = &self.retrying;
-        let completed = persist(
-            &retrying.policy,
-            &*retrying.clock,
-            &*retrying.jitter,
-            || {
-                let before = std::mem::replace(&mut tried, true);
-                let (list, absent, matching) = (list.clone(), absent.clone(), matching.clone());
-                async move {
-                    let client = self.client(Operation::Put, Some(key)).await?;
-                    let request = client
-                        .complete_multipart_upload()
-                        .bucket(&upload.bucket)
-                        .key(&upload.name)
-                        .upload_id(&upload.id)
-                        .set_if_none_match(absent)
-                        .set_if_match(matching)
-                        .multipart_upload(list);
-                    match with_customer_key!(request, self.settings).send().await {
-                        Ok(answer) => Ok(answer.e_tag),
-                        Err(failure) => {
-                            let error = self.put_failed(failure, key);
-                            // The try whose answer was lost may have done it.
-                            if before && error.label() == "NoSuchUpload" {
-                                self.completed_before(key, count, sent.size, options, error)
-                                    .await
-                            } else {
-                                Err(error)
-                            }
+        let completed = self.retrying.persist(|| {
+            let before = std::mem::replace(&mut tried, true);
+            let (list, absent, matching) = (list.clone(), absent.clone(), matching.clone());
+            async move {
+                let client = self.client(Operation::Put, Some(key)).await?;
+                let request = client
+                    .complete_multipart_upload()
+                    .bucket(&upload.bucket)
+                    .key(&upload.name)
+                    .upload_id(&upload.id)
+                    .set_if_none_match(absent)
+                    .set_if_match(matching)
+                    .multipart_upload(list);
+                match with_customer_key!(request, self.settings).send().await {
+                    Ok(answer) => Ok(answer.e_tag),
+                    Err(failure) => {
+                        let error = self.put_failed(failure, key);
+                        // The try whose answer was lost may have done it.
+                        if before && error.label() == "NoSuchUpload" {
+                            self.completed_before(key, count, sent.size, options, error)
+                                .await
+                        } else {
+                            Err(error)
                         }
                     }
                 }
-            },
-        );
+            }
+        });
         let etag = completed
             .await
             .map_err(|error| refused(error, &options.condition))?;

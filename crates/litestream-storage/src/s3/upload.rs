@@ -10,8 +10,7 @@ use futures_util::stream::BoxStream;
 
 use super::error::named;
 use super::read::{etag as etag_of, timestamp_text};
-use super::{Retrying, S3Store, TIMESTAMP, with_customer_key};
-use crate::retry::persist;
+use super::{S3Store, TIMESTAMP, with_customer_key};
 use crate::{Body, Condition, Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result};
 
 /// Most parts that an upload may have.
@@ -36,13 +35,8 @@ impl S3Store {
             .map_err(|error| named(error, Some(&key)))?
             .unwrap_or_default();
         if parts.is_over() && once_only {
-            let Retrying {
-                policy,
-                clock,
-                jitter,
-            } = &self.retrying;
             let call = || self.put_whole(&key, first.clone(), &options);
-            persist(policy, &**clock, &**jitter, call).await
+            self.retrying.persist(call).await
         } else if parts.is_over() {
             self.put_whole(&key, first, &options).await
         } else {

@@ -1,10 +1,8 @@
 //! Credentials: signatures in the query, and identities that bring a token.
 
-use std::sync::Arc;
-
 use litestream_storage::{
     AbsCredentials, AbsIdentity, AbsSettings, AbsStore, ErrorKind, HttpClient, HttpSettings,
-    ObjectStore as _, RandomJitter, RetryPolicy, SystemClock,
+    ObjectStore as _, RetryPolicy, Retrying,
 };
 use serde_json::json;
 use testkit::server::stand_in::{Asked, Said, StandIn};
@@ -19,14 +17,7 @@ fn open(server: &StandIn, credentials: AbsCredentials) -> AbsStore {
         concurrency: AbsSettings::CONCURRENCY,
     };
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    AbsStore::new(
-        settings,
-        http,
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    )
-    .expect("sound settings")
+    AbsStore::new(settings, http, Retrying::new(RetryPolicy::default())).expect("sound settings")
 }
 
 /// Blobs for whoever has the token `good`, which `issue` gives.

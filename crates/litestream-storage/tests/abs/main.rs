@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use litestream_storage::contract::{Abilities, check_without};
 use litestream_storage::{
-    AbsCredentials, AbsSettings, AbsStore, HttpClient, HttpSettings, RandomJitter, RetryPolicy,
-    SystemClock,
+    AbsCredentials, AbsSettings, AbsStore, HttpClient, HttpSettings, RetryPolicy, Retrying,
 };
 use testkit::server::{AZURITE_ACCOUNT, AZURITE_KEY, Azurite};
 
@@ -24,14 +23,7 @@ fn store(endpoint: &str, prefix: &str) -> AbsStore {
         concurrency: 3,
     };
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    AbsStore::new(
-        settings,
-        http,
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    )
-    .expect("sound settings")
+    AbsStore::new(settings, http, Retrying::new(RetryPolicy::default())).expect("sound settings")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
     Body, ByteRange, Error, ErrorKind, Key, ListOptions, NatsLogin, NatsSettings, NatsStore,
-    ObjectStore, PutOptions, RandomJitter, Retry, RetryPolicy, SystemClock,
+    ObjectStore, PutOptions, Retry, RetryPolicy, Retrying,
 };
 use testkit::server::Nats;
 
@@ -192,12 +192,7 @@ async fn a_cut_connection_loses_nothing() {
         timeout: Duration::from_secs(2),
         ..NatsSettings::new(format!("nats://{}", proxy.address()), BUCKET)
     });
-    let retry = Retry::new(
-        store.clone(),
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    );
+    let retry = Retry::new(store.clone(), Retrying::new(RetryPolicy::default()));
     let key = Key::from("dir/object");
     let content: Vec<u8> = (0..5_000_000_u32).map(|at| (at / 7) as u8).collect();
     proxy.cut_up_after(1_000_000);

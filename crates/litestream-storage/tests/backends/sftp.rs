@@ -12,8 +12,8 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
-    Body, ByteRange, Clock, Condition, ErrorKind, Key, ListOptions, ObjectStore, PutOptions,
-    RandomJitter, Retry, RetryPolicy, SftpSettings, SftpStore, SystemClock,
+    Body, ByteRange, Clock, Condition, ErrorKind, Key, ListOptions, ObjectStore, PutOptions, Retry,
+    RetryPolicy, Retrying, SftpSettings, SftpStore, SystemClock,
 };
 use testkit::server::{FILES_PASSWORD, FILES_USER, RcloneSftp, Sshd};
 
@@ -389,12 +389,7 @@ async fn a_cut_connection_is_an_error_and_then_another_one() {
     let error = object.into_bytes().await.expect_err("it was cut");
     assert!(error.is_retryable(), "{error}");
     assert_eq!(error.key(), Some(&key));
-    let retry = Retry::new(
-        store.clone(),
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    );
+    let retry = Retry::new(store.clone(), Retrying::new(RetryPolicy::default()));
     proxy.cut_down_after(1_000_000);
     let object = retry.get(key.clone(), ByteRange::ALL).await.expect("there");
     assert!(object.into_bytes().await.expect("goes on") == content);

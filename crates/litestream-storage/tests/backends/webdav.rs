@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
-    Body, ByteRange, ErrorKind, HttpClient, HttpSettings, Key, ObjectStore, PutOptions,
-    RandomJitter, Retry, RetryPolicy, SystemClock, WebdavSettings, WebdavStore,
+    Body, ByteRange, ErrorKind, HttpClient, HttpSettings, Key, ObjectStore, PutOptions, Retry,
+    RetryPolicy, Retrying, WebdavSettings, WebdavStore,
 };
 use testkit::server::{FILES_PASSWORD, FILES_USER, Nginx, RcloneWebdav, Wsgidav, WsgidavLogin};
 
@@ -33,13 +33,7 @@ fn settings(url: String, login: bool) -> WebdavSettings {
 }
 
 fn made(settings: WebdavSettings, client: HttpClient) -> litestream_storage::Result<WebdavStore> {
-    WebdavStore::new(
-        settings,
-        client,
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    )
+    WebdavStore::new(settings, client, Retrying::new(RetryPolicy::default()))
 }
 
 fn open(settings: WebdavSettings) -> WebdavStore {
@@ -49,12 +43,7 @@ fn open(settings: WebdavSettings) -> WebdavStore {
 
 /// Servers that lock or move in two steps answer so when several calls come at once.
 fn retry(store: WebdavStore) -> Retry<WebdavStore> {
-    Retry::new(
-        store,
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    )
+    Retry::new(store, Retrying::new(RetryPolicy::default()))
 }
 
 async fn works(store: &WebdavStore) {

@@ -1,12 +1,11 @@
 //! Credentials: each source brings its token, and one that fails is not replaced by another.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use litestream_storage::{
     ErrorKind, GsCredentials, GsSettings, GsStore, HttpClient, HttpSettings, ObjectStore as _,
-    RandomJitter, RetryPolicy, SystemClock,
+    RetryPolicy, Retrying,
 };
 use serde_json::{Value, json};
 use testkit::server::stand_in::{Asked, Said, StandIn, decode};
@@ -44,14 +43,7 @@ fn open(server: &StandIn, credentials: GsCredentials) -> GsStore {
         part_size: GsSettings::PART_SIZE,
     };
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    GsStore::new(
-        settings,
-        http,
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    )
-    .expect("sound settings")
+    GsStore::new(settings, http, Retrying::new(RetryPolicy::default())).expect("sound settings")
 }
 
 fn write(folder: &Path, content: &Value) -> PathBuf {

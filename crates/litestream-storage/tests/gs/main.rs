@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use litestream_storage::contract::{Abilities, check_without};
 use litestream_storage::{
-    GsCredentials, GsSettings, GsStore, HttpClient, HttpSettings, RandomJitter, Retry, RetryPolicy,
-    SystemClock,
+    GsCredentials, GsSettings, GsStore, HttpClient, HttpSettings, Retry, RetryPolicy, Retrying,
 };
 use testkit::server::FakeGcs;
 
@@ -20,14 +19,7 @@ fn store(endpoint: &str, prefix: &str) -> GsStore {
         part_size: 1 << 20,
     };
     let http = HttpClient::new(HttpSettings::default()).expect("sound settings");
-    GsStore::new(
-        settings,
-        http,
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
-    )
-    .expect("sound settings")
+    GsStore::new(settings, http, Retrying::new(RetryPolicy::default())).expect("sound settings")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,9 +30,7 @@ async fn the_emulator_keeps_the_contract() {
     // It closes kept connections without a word, which any client has to live with.
     let store = Retry::new(
         store(&server.endpoint(), "app/"),
-        RetryPolicy::default(),
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
+        Retrying::new(RetryPolicy::default()),
     );
     // It looks at no condition of a deletion.
     check_without(Arc::new(store), Abilities::full(), &["delete_if"]).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use litestream_storage::{
     ByteRange, ErrorKind, Fault, Faulty, Jitter, Key, ListOptions, MemoryStore, ObjectMeta,
-    ObjectStore, Operation, PutOptions, Result, Retry, RetryPolicy, SystemClock,
+    ObjectStore, Operation, PutOptions, Result, Retry, RetryPolicy, Retrying, SystemClock,
 };
 use tokio::time::Instant;
 
@@ -40,9 +40,11 @@ fn policy() -> RetryPolicy {
 fn retry<S: ObjectStore>(inner: S, jitter: f64) -> Retry<S> {
     Retry::new(
         inner,
-        policy(),
-        Arc::new(SystemClock::new()),
-        Arc::new(Fixed(jitter)),
+        Retrying::with(
+            policy(),
+            Arc::new(SystemClock::new()),
+            Arc::new(Fixed(jitter)),
+        ),
     )
 }
 

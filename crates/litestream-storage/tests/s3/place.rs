@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use litestream_storage::{
-    HttpClient, HttpSettings, Metered, RandomJitter, Retry, RetryPolicy, S3Credentials, S3Settings,
+    HttpClient, HttpSettings, Metered, Retry, RetryPolicy, Retrying, S3Credentials, S3Settings,
     S3Store, SystemClock,
 };
 
@@ -38,8 +38,7 @@ pub(crate) fn bare(settings: S3Settings) -> S3Store {
 /// A store that tries parts of uploads again as `policy` says.
 pub(crate) fn store(settings: S3Settings, policy: RetryPolicy) -> S3Store {
     let http = HttpClient::new(HttpSettings::default()).expect("settings that make sense");
-    S3Store::new(settings, http, policy, clock(), Arc::new(RandomJitter))
-        .expect("settings that make sense")
+    S3Store::new(settings, http, Retrying::new(policy)).expect("settings that make sense")
 }
 
 /// The layers of the program around a store.
@@ -50,7 +49,7 @@ pub(crate) fn layered(settings: S3Settings) -> Retry<Metered<S3Store>> {
         ..RetryPolicy::default()
     };
     let metered = Metered::new(store(settings, policy.clone()), clock());
-    Retry::new(metered, policy, clock(), Arc::new(RandomJitter))
+    Retry::new(metered, Retrying::new(policy))
 }
 
 pub(crate) fn clock() -> Arc<SystemClock> {

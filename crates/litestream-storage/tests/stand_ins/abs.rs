@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use litestream_storage::contract::Abilities;
 use litestream_storage::{
-    AbsCredentials, AbsSettings, AbsStore, ErrorKind, HttpClient, Key, ObjectStore, RandomJitter,
-    RetryPolicy,
+    AbsCredentials, AbsSettings, AbsStore, ErrorKind, HttpClient, Key, ObjectStore, RetryPolicy,
+    Retrying,
 };
 use testkit::server::stand_in::{Asked, StandIn};
 use testkit::server::{BLOBS_ACCOUNT, BLOBS_KEY, BlobsStandIn};
 
-use crate::place::{Other, PART, Place, clock, content, patient, put, read, stream_of, tries};
+use crate::place::{Other, PART, Place, content, patient, put, read, stream_of, tries};
 
 pub(crate) struct Abs(BlobsStandIn);
 
@@ -33,7 +33,7 @@ impl Abs {
 }
 
 fn open(settings: AbsSettings, http: HttpClient, policy: RetryPolicy) -> AbsStore {
-    let store = AbsStore::new(settings, http, policy, clock(), Arc::new(RandomJitter));
+    let store = AbsStore::new(settings, http, Retrying::new(policy));
     store.expect("sound settings")
 }
 

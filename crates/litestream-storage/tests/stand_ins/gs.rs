@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use litestream_storage::contract::Abilities;
 use litestream_storage::{
-    ErrorKind, GsCredentials, GsSettings, GsStore, HttpClient, ObjectStore, RandomJitter,
-    RetryPolicy,
+    ErrorKind, GsCredentials, GsSettings, GsStore, HttpClient, ObjectStore, RetryPolicy, Retrying,
 };
 use testkit::server::GcsStandIn;
 use testkit::server::stand_in::{Asked, Misdeed, StandIn};
 
-use crate::place::{
-    Other, PART, Place, STRETCH, clock, content, patient, put, read, stream_of, tries,
-};
+use crate::place::{Other, PART, Place, STRETCH, content, patient, put, read, stream_of, tries};
 
 pub(crate) struct Gs(GcsStandIn);
 
@@ -42,7 +39,7 @@ impl Place for Gs {
             credentials: GsCredentials::Anonymous,
             part_size: PART,
         };
-        let store = GsStore::new(settings, http, policy, clock(), Arc::new(RandomJitter));
+        let store = GsStore::new(settings, http, Retrying::new(policy));
         Arc::new(store.expect("sound settings"))
     }
 

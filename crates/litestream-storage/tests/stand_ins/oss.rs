@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use litestream_storage::contract::Abilities;
-use litestream_storage::{
-    HttpClient, ObjectStore, OssSettings, OssStore, RandomJitter, RetryPolicy,
-};
+use litestream_storage::{HttpClient, ObjectStore, OssSettings, OssStore, RetryPolicy, Retrying};
 use testkit::server::stand_in::{Asked, StandIn};
 use testkit::server::{OSS_ACCESS_KEY, OSS_REGION, OSS_SECRET_KEY, OssStandIn};
 
-use crate::place::{Other, PART, Place, clock};
+use crate::place::{Other, PART, Place};
 
 pub(crate) struct Oss(OssStandIn);
 
@@ -50,7 +48,7 @@ impl Place for Oss {
             part_size: PART as u64,
             concurrency: 3,
         };
-        let store = OssStore::new(settings, http, policy, clock(), Arc::new(RandomJitter));
+        let store = OssStore::new(settings, http, Retrying::new(policy));
         Arc::new(store.expect("sound settings"))
     }
 

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use litestream_storage::contract::Abilities;
 use litestream_storage::{
     Body, ByteRange, Error, ErrorKind, HttpClient, HttpSettings, Key, ListOptions, ObjectMeta,
-    ObjectStore, PutOptions, RandomJitter, Retry, RetryPolicy, SystemClock,
+    ObjectStore, PutOptions, Retry, RetryPolicy, Retrying,
 };
 use testkit::server::stand_in::{Asked, StandIn};
 
@@ -86,12 +86,8 @@ pub(crate) trait Place: Send + Sync + Sized + 'static {
 
     fn layered_with(&self, http: HttpClient, policy: RetryPolicy) -> Retry<Arc<dyn ObjectStore>> {
         let store = self.open(http, policy.clone());
-        Retry::new(store, policy, clock(), Arc::new(RandomJitter))
+        Retry::new(store, Retrying::new(policy))
     }
-}
-
-pub(crate) fn clock() -> Arc<SystemClock> {
-    Arc::new(SystemClock::new())
 }
 
 /// A client that waits as long as a busy machine may take.

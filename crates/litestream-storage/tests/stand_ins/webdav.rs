@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use litestream_storage::contract::Abilities;
 use litestream_storage::{
-    ErrorKind, HttpClient, ObjectStore, RandomJitter, RetryPolicy, WebdavSettings, WebdavStore,
+    ErrorKind, HttpClient, ObjectStore, RetryPolicy, Retrying, WebdavSettings, WebdavStore,
 };
 use testkit::server::DavStandIn;
 use testkit::server::stand_in::{Asked, Misdeed, StandIn};
 
-use crate::place::{Other, PART, Place, clock, content, patient, put, read, stream_of, tries};
+use crate::place::{Other, PART, Place, content, patient, put, read, stream_of, tries};
 
 pub(crate) struct Dav(DavStandIn);
 
@@ -62,7 +62,7 @@ impl Place for Dav {
             password: None,
             root: ROOT.into(),
         };
-        let store = WebdavStore::new(settings, http, policy, clock(), Arc::new(RandomJitter));
+        let store = WebdavStore::new(settings, http, Retrying::new(policy));
         Arc::new(store.expect("an address"))
     }
 

@@ -1,14 +1,13 @@
 //! NATS that restarts, stands still or takes rights away: the right kind of error in time, nothing
 //! half written, and the same store goes on afterwards.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use litestream_storage::{
     Body, ByteRange, ErrorKind, Key, ListOptions, NatsLogin, NatsSettings, NatsStore, ObjectStore,
-    PutOptions, RandomJitter, Retry, RetryPolicy, SystemClock,
+    PutOptions, Retry, RetryPolicy, Retrying,
 };
 use testkit::process::Signal;
 use testkit::server::Nats;
@@ -28,12 +27,11 @@ fn impatient(nats: &Nats, timeout: u64) -> NatsSettings {
 }
 
 fn layered(store: &NatsStore) -> impl ObjectStore + use<> {
-    let (clock, jitter) = (Arc::new(SystemClock::new()), Arc::new(RandomJitter));
     let policy = RetryPolicy {
         max_delay: Duration::from_millis(500),
         ..RetryPolicy::default()
     };
-    Retry::new(store.clone(), policy, clock, jitter)
+    Retry::new(store.clone(), Retrying::new(policy))
 }
 
 async fn names(store: &impl ObjectStore) -> Vec<String> {

@@ -18,12 +18,10 @@ async fn names(store: &impl ObjectStore) -> Vec<String> {
 fn layered(store: &SftpStore) -> impl ObjectStore + use<> {
     Retry::new(
         store.clone(),
-        RetryPolicy {
+        Retrying::new(RetryPolicy {
             max_delay: Duration::from_millis(500),
             ..RetryPolicy::default()
-        },
-        Arc::new(SystemClock::new()),
-        Arc::new(RandomJitter),
+        }),
     )
 }
 

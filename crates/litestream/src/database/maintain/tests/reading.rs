@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use litestream_storage::{
     Clock, ErrorKind, Fault, Faulty, Jitter, MemoryStore, Metered, ObjectStore, Operation, Retry,
-    RetryPolicy, SystemClock,
+    RetryPolicy, Retrying, SystemClock,
 };
 use ltx::Timestamp;
 use testkit::hash::{self, Access};
@@ -60,9 +60,7 @@ async fn a_read_that_breaks_off_goes_on_where_it_was() {
     )));
     let retry = Retry::new(
         Arc::clone(&remote),
-        RetryPolicy::default(),
-        Arc::new(Impatient),
-        Arc::new(Even),
+        Retrying::with(RetryPolicy::default(), Arc::new(Impatient), Arc::new(Even)),
     );
     let mut bed = Bed::new(
         RetentionSettings::default(),
