@@ -19,8 +19,10 @@ use crate::metrics;
 
 /// Threads that run tasks.
 const WORKERS: usize = 2;
-/// Threads for files that belong to no mount's own threads (credentials, keys, staged bodies), at most.
-const BLOCKING: usize = 32;
+/// Threads for SQLite and files, at most. How many are used is bounded mount by mount, by the engine
+/// for databases and by the file backend for replicas, so that with the main thread there are a dozen; what
+/// is above that is for file systems that hang and keep theirs.
+const BLOCKING: usize = 128;
 /// The runtime of a command.
 pub(crate) fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()

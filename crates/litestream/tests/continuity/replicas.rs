@@ -40,10 +40,12 @@ async fn a_lost_meta_directory_continues_the_replica() {
     }
 }
 
-/// A base that was only marked in level 0: the mark says where the history goes on.
+/// A large base that was only marked in level 0: the mark says where the history goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_meta_directory_goes_on_above_the_mark_of_the_base() {
     let (bed, application) = Bed::new();
+    let fill = "CREATE TABLE large AS SELECT randomblob(600000) AS content";
+    application.execute_batch(fill).unwrap();
     let engine = bed.start();
     let last = bed.sync(&engine).await;
     engine.stop().await;

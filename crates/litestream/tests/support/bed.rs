@@ -261,9 +261,7 @@ impl Raw {
 }
 
 pub(crate) fn raw(remote: &Remote, txid: Txid) -> Raw {
-    // The base, transaction 1, goes to the snapshot level.
-    let level = if txid == Txid::FIRST { 9 } else { 0 };
-    let key = format!("ltx/{level}/{txid}-{txid}.ltx");
+    let key = format!("ltx/0/{txid}-{txid}.ltx");
     let objects = remote.inner().snapshot();
     let object = objects
         .get(&litestream_storage::Key::new(key.clone()))
