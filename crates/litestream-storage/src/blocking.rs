@@ -18,12 +18,12 @@ pub(crate) async fn run<T: Send + 'static>(
     }
 }
 
-/// As [`run`], on a thread of the lane. If the caller goes away before it begins, it never does.
+/// As [`run`], in the lane. If the caller goes away before it begins, it never does.
 pub(crate) async fn run_in<T: Send + 'static>(
     lane: &Lane,
     operation: Operation,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let failed = |error| Error::new(ErrorKind::Io, operation).with_source(error);
-    lane.run(work).await.map_err(failed)?
+    let ended = |error| Error::new(ErrorKind::Cancelled, operation).with_source(error);
+    lane.run(work).await.map_err(ended)?
 }

@@ -1,9 +1,9 @@
-//! Threads for blocking work, mount by mount.
+//! A bound on how much blocking work goes on at the same time, mount by mount.
 //!
 //! A network file system that hangs takes every thread that touches it, for as long as it hangs. A
-//! lane has so many threads for one mount and no more, so that the others have theirs. They are
-//! started when there is work and end when there is none: the pool of an asynchronous runtime bounds
-//! the sum over all mounts only, and starts one for each piece of work that comes before another is done.
+//! lane lets so many threads onto one mount and no more, so that the others have theirs. Who is done with a
+//! piece of work takes the next one: a thread for each piece would be many more of them, as the runtime
+//! starts one whenever work comes a moment before another is done.
 //!
 //! Invariant: which mount a path is on is read from the system's table of mounts and from the text of
 //! the path. Nothing here touches the file systems themselves: that is what may hang.
@@ -35,30 +35,30 @@ impl Lane {
         }
     }
 
-    /// Runs `work` on a thread of the lane, first come first served. Once it has begun it runs to its
+    /// Runs `work` in the lane, first come first served. Once it has begun it runs to its
     /// end, whether or not the caller still waits; if the caller goes away before, it never begins.
     /// A panic in `work` goes on in the caller.
     ///
     /// # Errors
-    /// When the lane has no thread and none can be started.
+    /// When the runtime ends before.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let runtime = Handle::try_current();
+        let runtime = Handle::current();
         let (answer, answered) = oneshot::channel();
         self.crew.submit(Box::new(move || {
             if answer.is_closed() {
                 return;
             }
-            let _context = runtime.as_ref().map(Handle::enter);
+            let _context = runtime.enter();
             // Nobody waits any more, if it cannot be sent.
             let _ = answer.send(catch_unwind(AssertUnwindSafe(work)));
-        }))?;
+        }));
         match answered.await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => Err(io::Error::other("the lane has no thread")),
+            Err(_) => Err(io::Error::other("the runtime ends")),
         }
     }
 }
@@ -210,22 +210,37 @@ mod tests {
         assert_eq!(lane.run(|| 5).await.unwrap(), 5);
     }
 
-    /// However many come at the same time, and however quickly one follows the other.
     #[tokio::test]
-    async fn there_are_never_more_threads_than_places() {
+    async fn many_pieces_of_work_share_few_threads() {
         let lane = Lane::new(3);
         let threads = Arc::new(Mutex::new(HashSet::new()));
-        for _ in 0..20 {
-            let jobs = (0..50).map(|_| {
-                let threads = Arc::clone(&threads);
-                lane.run(move || threads.lock().unwrap().insert(std::thread::current().id()))
-            });
-            for done in futures_util::future::join_all(jobs).await {
-                done.unwrap();
-            }
+        let jobs = (0..500).map(|_| {
+            let threads = Arc::clone(&threads);
+            lane.run(move || threads.lock().unwrap().insert(std::thread::current().id()))
+        });
+        for done in futures_util::future::join_all(jobs).await {
+            done.unwrap();
         }
         let count = threads.lock().unwrap().len();
         assert!((1..=3).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn work_of_a_runtime_that_has_ended_is_not_waited_for() {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+        };
+        let lane = Lane::new(1);
+        let ended = runtime();
+        let left = ended.handle().clone();
+        drop(ended);
+        let _context = left.enter();
+        let error = futures_util::FutureExt::now_or_never(lane.run(|| ())).unwrap();
+        assert!(error.is_err());
+        // The lane goes on in another.
+        assert_eq!(runtime().block_on(lane.run(|| 5)).unwrap(), 5);
     }
 
     #[tokio::test]

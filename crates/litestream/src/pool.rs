@@ -44,12 +44,16 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on a thread of the pool once there is room.
+    /// Runs `work` once there is room.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let failed = |error| Error::io("start a thread for", Path::new("blocking work"), error);
-        self.lane.run(work).await.map_err(failed)?
+        match self.lane.run(work).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Closing {
+                what: "blocking work",
+            }),
+        }
     }
 }

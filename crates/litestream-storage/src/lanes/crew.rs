@@ -1,16 +1,21 @@
-//! The threads of one lane.
+//! Those who do the work of one lane.
 //!
-//! Invariant: there are never more threads than the lane is wide. A job is taken by exactly one of
-//! them, first come first served; one that nobody took yet has a thread that will.
+//! Each is a piece of blocking work of the asynchronous runtime, which does job after job. That the runtime
+//! knows of them matters: it waits for them at its end, and a clock that is paused stands still meanwhile.
+//!
+//! Invariant: there are never more than the lane is wide. A job is taken by exactly one of them, first
+//! come first served; one that nobody took yet has somebody who will.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
-use std::{fmt, io};
 
-/// A thread without work ends after so long.
-const KEEP: Duration = Duration::from_secs(5);
+/// How long one without a job stays: the runtime starts another thread for what comes a moment before
+/// this one is back.
+const LINGER: Duration = Duration::from_millis(1);
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -23,9 +28,9 @@ pub(super) struct Crew {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    /// Those who wait for a job, the last one first: the others may end.
+    /// Those who wait for a job, the last one first.
     idle: Vec<Thread>,
-    threads: usize,
+    workers: usize,
 }
 
 impl Crew {
@@ -36,48 +41,48 @@ impl Crew {
         }
     }
 
-    /// Has a job done, which must not panic.
-    ///
-    /// # Errors
-    /// When there is no thread and none can be started; the job is dropped then.
-    pub(super) fn submit(self: &Arc<Self>, job: Job) -> io::Result<()> {
+    /// Has a job done, which must not panic; drops it if the runtime ends before.
+    pub(super) fn submit(self: &Arc<Self>, job: Job) {
         let mut state = self.state();
         state.jobs.push_back(job);
         if let Some(thread) = state.idle.pop() {
             thread.unpark();
-            return Ok(());
+        } else if state.workers < self.width {
+            state.workers += 1;
+            drop(state);
+            let worker = Worker {
+                crew: Arc::clone(self),
+                has_left: Cell::new(false),
+            };
+            tokio::task::spawn_blocking(move || worker.work());
         }
-        if state.threads == self.width {
-            return Ok(());
-        }
-        let crew = Arc::clone(self);
-        let started = thread::Builder::new()
-            .name("lane".to_owned())
-            .spawn(move || crew.work());
-        match started {
-            Ok(_) => state.threads += 1,
-            // The others get to it.
-            Err(_) if state.threads > 0 => {}
-            Err(error) => {
-                state.jobs.clear();
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 
-    fn work(&self) {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the crew. The runtime may drop it before it begins.
+struct Worker {
+    crew: Arc<Crew>,
+    /// It is not counted any more.
+    has_left: Cell<bool>,
+}
+
+impl Worker {
+    fn work(self) {
         while let Some(job) = self.next() {
             job();
         }
     }
 
-    /// Waits for a job. `None` when none came for long: the thread does not count any more.
+    /// Waits for a job. `None` when there is none; nobody counts on this one from then on.
     fn next(&self) -> Option<Job> {
         let me = thread::current();
         let is_me = |other: &Thread| other.id() == me.id();
-        let until = Instant::now() + KEEP;
-        let mut state = self.state();
+        let until = Instant::now() + LINGER;
+        let mut state = self.crew.state();
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 state.idle.retain(|other| !is_me(other));
@@ -90,17 +95,30 @@ impl Crew {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 state.idle.retain(|other| !is_me(other));
-                state.threads -= 1;
+                state.workers -= 1;
+                self.has_left.set(true);
                 return None;
             }
             drop(state);
             thread::park_timeout(left);
-            state = self.state();
+            state = self.crew.state();
         }
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.has_left.get() {
+            return;
+        }
+        let mut state = self.crew.state();
+        state.workers -= 1;
+        // Whoever waits for a job that nobody will do must hear of it.
+        if state.workers == 0 {
+            let jobs = std::mem::take(&mut state.jobs);
+            drop(state);
+            drop(jobs);
+        }
     }
 }
 
