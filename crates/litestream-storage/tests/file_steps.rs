@@ -184,7 +184,7 @@ async fn steps_are_taken_in_the_durable_order() {
         .await
         .expect("stored");
     let file = [CreateTemp, Write, SetTimes, SyncFile, Publish, SyncDir];
-    let dirs = [CreateDir, SyncParent, CreateDir, SyncParent];
+    let dirs = [CreateDir, CreateDir, SyncParent, SyncParent];
     assert_eq!(bench.script.steps(), [&dirs[..], &file[..]].concat());
 
     // Known directories are not synced again.
@@ -332,12 +332,9 @@ async fn so_is_one_above_the_root() {
         .await;
     put.expect("stored");
     let steps = script.steps();
-    let expected = [
-        FileStep::SyncParent,
-        FileStep::CreateDir,
-        FileStep::SyncParent,
-    ];
-    assert!(steps.starts_with(&expected), "{steps:?}");
+    // Both were there by then, and neither was durable.
+    assert!(steps.starts_with(&[FileStep::SyncParent; 2]), "{steps:?}");
+    assert!(!steps.contains(&FileStep::CreateDir), "{steps:?}");
 }
 
 #[tokio::test]

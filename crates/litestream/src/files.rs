@@ -110,24 +110,29 @@ impl Files {
 
     /// Creates a folder and its missing parents and makes their names durable.
     pub(crate) fn create_directory(&self, path: &Path, ownership: &Ownership) -> Result<()> {
-        if path.is_dir() {
-            return Ok(());
+        let missing: Vec<&Path> = path
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+            .collect();
+        // All are created before the first sync, which takes them with it on file systems with a journal.
+        let mut created = Vec::new();
+        for folder in missing.into_iter().rev() {
+            let fail = |error| Error::io("create folder", folder, error);
+            self.steps
+                .before(FileStep::CreateDirectory, folder)
+                .map_err(fail)?;
+            match directory_builder(ownership).create(folder) {
+                Ok(()) => {
+                    give_to(folder, ownership.directory_owner);
+                    created.push(folder);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(fail(error)),
+            }
         }
-        let parent = parent_of(path);
-        if parent != path {
-            self.create_directory(parent, ownership)?;
-        }
-        let fail = |error| Error::io("create folder", path, error);
-        self.steps
-            .before(FileStep::CreateDirectory, path)
-            .map_err(fail)?;
-        match directory_builder(ownership).create(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            Err(error) => return Err(fail(error)),
-        }
-        give_to(path, ownership.directory_owner);
-        self.sync_directory(parent)
+        created
+            .into_iter()
+            .try_for_each(|folder| self.sync_directory(parent_of(folder)))
     }
 
     /// Makes the names in a folder durable.
@@ -185,11 +190,21 @@ pub(crate) struct Staged {
 
 impl Staged {
     /// Makes the content durable, gives the file its name, and makes the name durable.
-    pub(crate) fn commit(mut self) -> Result<()> {
+    pub(crate) fn commit(self) -> Result<()> {
+        self.end(Self::publish)
+    }
+
+    /// Makes the content durable and gives the file its name. Whether the name outlives the machine's
+    /// power is left open: before, or afterwards, there is the old file, or none.
+    pub(crate) fn commit_hint(self) -> Result<()> {
+        self.end(Self::rename)
+    }
+
+    fn end(mut self, publish: impl FnOnce(&mut Self, &File) -> Result<()>) -> Result<()> {
         let Some(file) = self.file.take() else {
             return Ok(());
         };
-        let result = self.publish(&file);
+        let result = publish(&mut self, &file);
         drop(file);
         if result.is_err() {
             // Renamed, but not durably so: what has the final name may be relied upon, or is gone.
@@ -213,6 +228,11 @@ impl Staged {
     }
 
     fn publish(&mut self, file: &File) -> Result<()> {
+        self.rename(file)?;
+        self.files.sync_directory(parent_of(&self.target))
+    }
+
+    fn rename(&mut self, file: &File) -> Result<()> {
         let steps = &self.files.steps;
         let fail = |error| Error::io("fsync", &self.temporary, error);
         steps
@@ -225,7 +245,7 @@ impl Staged {
             .map_err(fail)?;
         fs::rename(&self.temporary, &self.target).map_err(fail)?;
         self.current.clone_from(&self.target);
-        self.files.sync_directory(parent_of(&self.target))
+        Ok(())
     }
 
     fn discard(&self) {

@@ -286,11 +286,12 @@ impl SumsWriter {
         self.entries.set(pgno, page)
     }
 
-    /// Gives the file its name, durably.
+    /// Gives the file its name. Its content is durable by then; without its name after a loss of power, the
+    /// checksums are not known, and the file of an older state names a level-0 file that it belongs to.
     pub(crate) fn finish(mut self, head: &Head) -> Result<()> {
         self.entries.flush()?;
         self.entries.write_head(head)?;
-        self.staged.commit()
+        self.staged.commit_hint()
     }
 }
 

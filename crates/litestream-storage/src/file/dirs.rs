@@ -60,12 +60,14 @@ impl Shared {
         }
         let mut chain: Vec<&Path> = dir.ancestors().collect();
         chain.reverse();
-        for dir in chain {
-            // The ancestors of a relative path end in the empty one, the working directory.
-            if dir.as_os_str().is_empty() || self.dirs.is_durable(dir) {
-                continue;
-            }
-            let made = self.make(dir)?;
+        // The ancestors of a relative path end in the empty one, the working directory.
+        chain.retain(|dir| !dir.as_os_str().is_empty() && !self.dirs.is_durable(dir));
+        // All are made before the first sync, which takes them with it on file systems with a journal.
+        let made: Vec<bool> = chain
+            .iter()
+            .map(|dir| self.make(dir))
+            .collect::<Result<_>>()?;
+        for (dir, made) in chain.into_iter().zip(made) {
             // What was there above the root before us is not ours to sync.
             if made || dir.starts_with(&self.root) {
                 self.sync_entry(dir, made)?;
