@@ -292,10 +292,7 @@ async fn a_file_that_vanished_or_was_mixed_up_fails_and_leaves_nothing() {
         bed.sync(&engine).await;
     }
     let whole = bed.remote.inner().snapshot();
-    let key = |number| {
-        let level = if number == 1 { 9 } else { 0 };
-        Key::new(format!("ltx/{level}/{0}-{0}.ltx", txid(number)))
-    };
+    let key = |number| Key::new(format!("ltx/0/{0}-{0}.ltx", txid(number)));
     let source = Source::new(bed.remote.clone(), Layout::Plain);
     for (from, to) in [(3, 2), (2, 3), (1, 2), (4, 3)] {
         let mut mixed = whole.clone();

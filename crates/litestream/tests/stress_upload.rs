@@ -92,6 +92,8 @@ async fn what_is_written_after_quiet_is_compacted_in_time() {
         ..StoreSettings::default()
     };
     let (engine, database) = start(&path, Arc::clone(&remote), settings);
+    // The base: no level 1 for it.
+    database.sync_and_wait().await.unwrap();
     for n in 0..4 {
         application
             .execute("INSERT INTO t VALUES(?1)", [n])

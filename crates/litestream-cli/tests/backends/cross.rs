@@ -49,6 +49,10 @@ pub(crate) fn tell_with(replica: &Value, viewer: &Program, writer: &Program, rea
         replica: replica.clone(),
     });
     let mut daemon = place.start(writer);
+    // The base alone is on no level of ours between 0 and that of the snapshots.
+    ours()
+        .sync_wait(place.socket(), &place.db())
+        .expect("the base is replicated");
     let states: Vec<State> = (1..=STATES as u64)
         .map(|number| {
             let state = advance(&place, &connection, number);

@@ -35,7 +35,7 @@ async fn resumes_from_whatever_level_leads_on() {
     }
 }
 
-/// The replica has nothing but the base, in the snapshot level: level 0 begins behind it.
+/// The replica has nothing but a large base, in the snapshot level: level 0 begins behind it.
 #[tokio::test]
 async fn begins_with_the_base_alone() {
     let (bed, application) = Bed::new();
@@ -49,6 +49,9 @@ async fn begins_with_the_base_alone() {
     };
     let base = scene.sync().await;
     assert_eq!(scene.bed.remote.inner().snapshot().len(), 1);
+    let raw = scene.content(&name(0, 1, 1));
+    scene.put(&name(9, 1, 1), raw).await;
+    scene.drop_raw(1).await;
     let mut follow = scene.start().await.unwrap();
     assert_eq!(scene.saved(), base);
     scene.commit(3).await;

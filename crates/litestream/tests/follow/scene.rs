@@ -112,13 +112,11 @@ impl Scene {
         text.strip_suffix('\n').unwrap().parse().unwrap()
     }
 
-    /// Puts the merge of files as they were captured on a level. Transaction 1, which goes to the
-    /// snapshot level, may be one of them: others keep it on the ladder.
+    /// Puts the merge of files as they were captured on a level.
     pub(crate) async fn compact(&self, level: u8, min: u64, max: u64) {
         let objects = self.bed.remote.inner().snapshot();
         let inputs = (min..=max).map(|number| {
-            let captured = if number == 1 { 9 } else { 0 };
-            let key = Key::new(name(captured, number, number));
+            let key = Key::new(name(0, number, number));
             Decoder::new(
                 std::io::Cursor::new(objects[&key].content.clone()),
                 key.as_str(),

@@ -92,10 +92,11 @@ async fn a_database_taken_over_while_it_rests_has_one_history() {
         });
         all.push((database, application, remote));
     }
-    // Nothing more is to be done for any of them: the mark of the base is the last.
-    for (database, ..) in &all {
-        let is_marked = || database.replicated() >= ltx::Txid::new(2);
-        wait_until(LONG, "everything is marked", is_marked).unwrap();
+    // Nothing more is to be done for any of them: the copy of the base is the last.
+    let copy = Key::new(format!("ltx/9/{0}-{0}.ltx", ltx::Txid::new(1).unwrap()));
+    for (_, _, remote) in &all {
+        let is_copied = || remote.snapshot().contains_key(&copy);
+        wait_until(LONG, "every base is copied", is_copied).unwrap();
     }
     let is_free = |database: &litestream::Database| {
         let lock = litestream::default_meta_path(database.path()).join("lock");
