@@ -11,11 +11,13 @@
 //! | `connection` | one SSH connection with its SFTP session, and the errors of both |
 //! | `pool` | connecting when needed, and hanging up when not |
 //! | `temp` | the temporary file: create, write, sync, publish |
+//! | `leftover` | what puts could not remove after themselves |
 //! | `write` | put and delete |
 //! | `read` | get and head |
 //! | `walk` | list |
 
 mod connection;
+mod leftover;
 mod login;
 mod pool;
 mod read;
@@ -35,11 +37,12 @@ use russh_sftp::protocol::FileAttributes;
 
 use crate::calls::named;
 use crate::{
-    Body, ByteRange, Clock, Error, Key, ListOptions, Object, ObjectMeta, ObjectStore, PutOptions,
-    Result,
+    Body, ByteRange, Clock, Error, Key, ListOptions, Object, ObjectMeta, ObjectStore, Operation,
+    PutOptions, Result,
 };
 
-use pool::Pool;
+use leftover::Leftovers;
+use pool::{Lease, Pool};
 
 const KIND: &str = "sftp";
 
@@ -130,6 +133,10 @@ impl std::fmt::Debug for SftpSettings {
 /// `posix-rename@openssh.com`, or does so by itself. On others the older file is moved aside
 /// first, moved back when the second step fails, and readers may find nothing in between.
 ///
+/// What a put that failed could not remove or move back, because its connection was gone, the next
+/// call of the store does. What is left when the process ends then stays: a file that no listing
+/// shows, and on servers without `posix-rename@openssh.com` it may be the older file.
+///
 /// [`Condition::IfAbsent`](crate::Condition::IfAbsent) needs `hardlink@openssh.com`: a link is
 /// made in one step and only where there is nothing. Everything else that depends on a version is
 /// [`Unsupported`](crate::ErrorKind::Unsupported).
@@ -148,10 +155,20 @@ pub struct SftpStore {
 struct Shared {
     pool: Pool,
     clock: Arc<dyn Clock>,
-    /// Held while a file is replaced in several steps.
+    leftovers: Leftovers,
+    /// Held while a file is replaced in several steps, and while leftovers are cleared.
     replacing: tokio::sync::Mutex<()>,
     root: String,
     window: usize,
+}
+
+impl Shared {
+    /// A connection for one call, which first cleans up what earlier ones left.
+    async fn lease(&self, operation: Operation) -> Result<Lease> {
+        let lease = self.pool.lease(operation).await?;
+        leftover::clear(self, &lease).await;
+        Ok(lease)
+    }
 }
 
 impl SftpStore {
@@ -160,6 +177,7 @@ impl SftpStore {
         let shared = Shared {
             root: settings.root.clone(),
             window: if settings.concurrent_writes { 32 } else { 1 },
+            leftovers: Leftovers::default(),
             replacing: tokio::sync::Mutex::default(),
             pool: Pool::new(settings, Arc::clone(&clock)),
             clock,

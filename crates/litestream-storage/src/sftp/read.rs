@@ -27,7 +27,7 @@ const GET: Operation = Operation::Get;
 
 pub(super) async fn head(shared: &Shared, key: Key) -> Result<ObjectMeta> {
     let target = path::object(&shared.root, key.as_str(), Operation::Head)?;
-    let lease = shared.pool.lease(Operation::Head).await?;
+    let lease = shared.lease(Operation::Head).await?;
     let found = lease.sftp.stat(target.as_str()).await;
     let found = not_below_a_file(&lease, &target, lease.note(found)).await;
     let found = lease.done(Operation::Head, || format!("look at {target}"), found)?;
@@ -40,7 +40,7 @@ pub(super) async fn head(shared: &Shared, key: Key) -> Result<ObjectMeta> {
 
 pub(super) async fn get(shared: &Shared, key: Key, range: ByteRange) -> Result<Object> {
     let target = path::object(&shared.root, key.as_str(), GET)?;
-    let lease = shared.pool.lease(GET).await?;
+    let lease = shared.lease(GET).await?;
     let opened = lease
         .sftp
         .open(target.as_str(), OpenFlags::READ, FileAttributes::empty())

@@ -1,17 +1,20 @@
 //! The temporary file of a put: create, write, sync, publish.
 //!
 //! Invariant: it belongs to one put alone, and is removed when that ends without publishing it,
-//! by a failure or by being given up.
+//! by a failure or by being given up; by a later call when the connection is not up to it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::join4;
+use futures_util::future::{join, join4};
 use futures_util::stream::{self, BoxStream, Stream};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::protocol::{FileAttributes, OpenFlags};
 
 use super::connection::{is_failure, is_missing};
+use super::leftover::{Leftover, Leftovers};
 use super::pool::Lease;
 use super::{DIRECTORY, Shared, is_kind};
 use crate::remote_path as path;
@@ -25,18 +28,30 @@ const ASIDE_TRIES: usize = 16;
 const PUT: Operation = Operation::Put;
 
 pub(super) struct Temp {
-    lease: Lease,
+    lease: Arc<Lease>,
+    leftovers: Leftovers,
     path: String,
     target: String,
-    /// Empty once it is closed.
+    /// Empty before it is open, and once it is closed.
     handle: String,
-    published: bool,
+    /// Whether the name is known to be gone.
+    gone: bool,
 }
 
 impl Temp {
     /// Creates the file beside `target`, with the directories that are missing.
     pub(super) async fn create(shared: &Shared, lease: Lease, target: String) -> Result<Self> {
-        let path = temp_name(shared, &target);
+        // Before the request: what is given up meanwhile may have made the file.
+        let mut temp = Self {
+            lease: Arc::new(lease),
+            leftovers: shared.leftovers.clone(),
+            path: temp_name(shared, &target),
+            target,
+            handle: String::new(),
+            gone: false,
+        };
+        let lease = Arc::clone(&temp.lease);
+        let path = temp.path.clone();
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE;
         let create = || {
             lease
@@ -45,14 +60,17 @@ impl Temp {
         };
         let mut opened = lease.note(create().await);
         if opened.as_ref().is_err_and(is_missing)
-            && let Some(directory) = path::parent(&target)
+            && let Some(directory) = path::parent(&temp.target)
         {
-            make_directories(&lease, directory).await?;
+            make_directories(&lease, directory)
+                .await
+                .inspect_err(|_| temp.gone = true)?;
             opened = lease.note(create().await);
         }
         let opened = match opened {
             // It is not the object that was not found.
             Err(error) if is_missing(&error) => {
+                temp.gone = true;
                 return Err(Error::new(ErrorKind::Denied, PUT)
                     .with_detail(format!("the folder of {path} cannot be made"))
                     .with_source(error));
@@ -60,15 +78,15 @@ impl Temp {
             Err(error) if is_failure(&error) && lease.is_full(&parent_or_here(&path)).await => {
                 return Err(full(&path).with_source(error));
             }
-            opened => lease.done(PUT, || format!("create {path}"), opened)?,
+            opened => {
+                // A failure without a reason may have come after the effect.
+                temp.gone =
+                    matches!(&opened, Err(error @ SftpError::Status(_)) if !is_failure(error));
+                lease.done(PUT, || format!("create {path}"), opened)?
+            }
         };
-        Ok(Self {
-            handle: opened.handle,
-            lease,
-            path,
-            target,
-            published: false,
-        })
+        temp.handle = opened.handle;
+        Ok(temp)
     }
 
     /// Writes the content, `window` pieces in flight. Answers how much it was.
@@ -160,7 +178,7 @@ impl Temp {
     }
 
     /// Gives the file its final name, if there is nothing under it.
-    pub(super) async fn link(self) -> Result<()> {
+    pub(super) async fn link(mut self) -> Result<()> {
         let sftp = &self.lease.sftp;
         let linked = sftp.hardlink(self.path.as_str(), self.target.as_str());
         if let Err(error) = self.lease.note(linked.await) {
@@ -174,8 +192,10 @@ impl Temp {
             let what = || format!("link {} to {}", self.path, self.target);
             return self.lease.done(PUT, what, Err(error));
         }
-        self.sync_parent().await;
-        // The temporary name goes as it does after a failure.
+        let removal = sftp.remove(self.path.as_str());
+        let ((), removed) = join(self.sync_parent(), removal).await;
+        // Otherwise the temporary name goes as it does after a failure.
+        self.gone = self.lease.note(removed).is_ok();
         Ok(())
     }
 
@@ -206,25 +226,19 @@ impl Temp {
             }
             last = Some(error);
             let aside = temp_name(shared, &self.target);
-            match lease.note(lease.sftp.rename(&self.target, &aside).await) {
-                Ok(_) => {}
-                Err(error) if is_missing(&error) => continue,
-                moved => {
-                    lease.done(PUT, || format!("move {} aside", self.target), moved)?;
-                }
+            // Before the request: should its answer be lost, a later call moves the file back.
+            let leftover = Leftover::aside(&aside, &self.target);
+            self.leftovers.add(leftover.clone());
+            let moved = lease.note(lease.sftp.rename(&self.target, &aside).await);
+            if moved.as_ref().is_err_and(|error| !is_missing(error)) {
+                lease.done(PUT, || format!("move {} aside", self.target), moved)?;
             }
             let renamed = lease.sftp.rename(&self.path, &self.target).await;
-            if lease.note(renamed).is_ok() {
-                // Left behind it is only a file that is never listed.
-                drop(lease.note(lease.sftp.remove(aside).await));
+            let is_renamed = lease.note(renamed).is_ok();
+            // Moved back, unless the new one or that of another writer has taken its place.
+            self.leftovers.settle(lease, &leftover).await;
+            if is_renamed {
                 return Ok(());
-            }
-            // Fails when another writer has put a newer one there: then that stays.
-            if lease
-                .note(lease.sftp.rename(&aside, &self.target).await)
-                .is_err()
-            {
-                drop(lease.note(lease.sftp.remove(aside).await));
             }
         }
         let error = last.expect("set in each round");
@@ -232,7 +246,7 @@ impl Temp {
     }
 
     async fn published(&mut self) {
-        self.published = true;
+        self.gone = true;
         self.sync_parent().await;
     }
 
@@ -246,12 +260,7 @@ impl Temp {
         format!("rename {} to {}", self.path, self.target)
     }
 
-    async fn failed(
-        &self,
-        error: russh_sftp::client::error::Error,
-        what: &str,
-        offset: u64,
-    ) -> Error {
+    async fn failed(&self, error: SftpError, what: &str, offset: u64) -> Error {
         if is_failure(&error) && self.lease.is_full(&parent_or_here(&self.path)).await {
             return full(&self.path).with_source(error);
         }
@@ -267,15 +276,26 @@ impl Temp {
 impl Drop for Temp {
     fn drop(&mut self) {
         // Polled once, a request is on its way; outside of a runtime there is no connection left.
-        if tokio::runtime::Handle::try_current().is_err() {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
-        }
+        };
         if !self.handle.is_empty() {
             let handle = std::mem::take(&mut self.handle);
             drop(self.lease.sftp.close(handle).now_or_never());
         }
-        if !self.published {
-            drop(self.lease.sftp.remove(self.path.as_str()).now_or_never());
+        if self.gone {
+            return;
+        }
+        // In the list until the server says that it is gone.
+        let leftover = Leftover::unfinished(&self.path);
+        self.leftovers.add(leftover.clone());
+        if !self.lease.is_usable() {
+            return;
+        }
+        let (lease, leftovers) = (Arc::clone(&self.lease), self.leftovers.clone());
+        let mut settling = Box::pin(async move { leftovers.settle(&lease, &leftover).await });
+        if settling.as_mut().now_or_never().is_none() {
+            drop(runtime.spawn(settling));
         }
     }
 }
@@ -293,7 +313,12 @@ async fn make_directories(lease: &Lease, directory: &str) -> Result<()> {
         match lease.note(created) {
             Ok(_) => made.push(*directory),
             // That it is there already is not told from other failures.
-            Err(error @ russh_sftp::client::error::Error::Status(_)) => refusal = Some(error),
+            Err(error @ SftpError::Status(_)) => {
+                // Below one that could not be made all are missing: that is not why.
+                if refusal.is_none() || !is_missing(&error) {
+                    refusal = Some(error);
+                }
+            }
             failed => {
                 lease.done(PUT, || format!("make the folder {directory}"), failed)?;
             }

@@ -69,7 +69,7 @@ impl Directories for Walk<'_> {
         if entry.attributes.size.is_some() && entry.attributes.mtime.is_some() {
             return Ok(Some(object_meta(key, &entry.attributes)));
         }
-        let lease = self.shared.pool.lease(LIST).await?;
+        let lease = self.shared.lease(LIST).await?;
         let found = lease.stat(&entry.path).await;
         // Nothing: deleted since the directory was read.
         let found = lease.done(LIST, || format!("look at {}", entry.path), found)?;
@@ -82,7 +82,7 @@ impl Directories for Walk<'_> {
 impl Walk<'_> {
     /// The entries of a directory that are wanted, in descending order.
     async fn read(&self, path: &str, key: &str) -> Result<Vec<Entry>> {
-        let lease = self.shared.pool.lease(LIST).await?;
+        let lease = self.shared.lease(LIST).await?;
         let handle = match lease.note(lease.sftp.opendir(path).await) {
             Ok(opened) => opened.handle,
             Err(error) if is_missing(&error) => return Ok(Vec::new()),

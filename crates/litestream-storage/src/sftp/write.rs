@@ -27,7 +27,7 @@ pub(super) async fn put(
         Condition::IfAbsent => true,
         Condition::IfMatch(_) => return Err(unsupported("the protocol knows no versions")),
     };
-    let lease = shared.pool.lease(Operation::Put).await?;
+    let lease = shared.lease(Operation::Put).await?;
     if create_only {
         if !lease.extensions.hardlink {
             return Err(unsupported("the server offers no hardlink@openssh.com"));
@@ -61,7 +61,7 @@ pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, 
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let lease = shared.pool.lease(Operation::Delete).await;
+    let lease = shared.lease(Operation::Delete).await;
     let lease = &lease.map_err(|error| error.with_backend(KIND))?;
     let delete = |key: Key| async move { remove(shared, lease, &key).await };
     Ok(delete_each(KIND, keys, WINDOW, delete).await)
