@@ -167,7 +167,10 @@ impl Shared {
     async fn lease(&self, operation: Operation) -> Result<Lease> {
         let lease = self.pool.lease(operation).await?;
         leftover::clear(self, &lease).await;
-        Ok(lease)
+        if lease.is_usable() {
+            return Ok(lease);
+        }
+        self.pool.lease(operation).await
     }
 }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
 use russh::client::{self, Handle};
 use russh::{Disconnect, Preferred};
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::client::{Config, RawSftpSession};
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
+use tokio::sync::watch;
 
 use super::SftpSettings;
 use super::login::login;
@@ -21,8 +22,14 @@ use crate::{Clock, Error, ErrorKind, Operation, Result};
 
 /// How long connecting and logging in may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-/// How long a request may wait for its answer, in seconds: as long as a store may stall.
-const REQUEST_LIMIT: u64 = 60;
+/// How long a request may wait for its answer, in seconds. Less than a store may stall: a call
+/// that is given up from outside says nothing about its connection, and the next try would take
+/// the silent one again.
+const REQUEST_LIMIT: u64 = 50;
+
+/// How long answers that came before the connection ended may take to reach who asked. A request
+/// sent at that very moment has none: the library knows only its own limit then.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// What the server can do beyond the protocol.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +50,8 @@ pub(super) struct Connection {
     pub(super) extensions: Extensions,
     ssh: Handle<Trust>,
     broken: AtomicBool,
+    /// Closed when the connection has ended.
+    alive: watch::Receiver<()>,
 }
 
 impl Connection {
@@ -69,7 +78,7 @@ impl Connection {
     async fn connect(settings: &SftpSettings, operation: Operation) -> Result<Self> {
         let (host, port) = split_host(&settings.host, operation)?;
         let trust = Trust::load(settings, host, port, operation).await?;
-        let refusal = trust.refusal();
+        let (refusal, alive) = (trust.refusal(), trust.alive());
         let preferred = Preferred {
             key: trust.prefer(&Preferred::default().key).into(),
             ..Preferred::default()
@@ -120,6 +129,7 @@ impl Connection {
             extensions,
             ssh,
             broken: AtomicBool::new(false),
+            alive,
         })
     }
 
@@ -135,6 +145,30 @@ impl Connection {
         let gone = self.sftp.close_session();
         let left = self.ssh.disconnect(Disconnect::ByApplication, "", "").await;
         drop((gone, left));
+    }
+
+    /// Waits for the answer to a request, and takes note of what an error says about the
+    /// connection. A request whose connection has ended fails soon.
+    pub(super) async fn ask<T>(
+        &self,
+        request: impl Future<Output = Result<T, SftpError>>,
+    ) -> Result<T, SftpError> {
+        let gone = || SftpError::UnexpectedBehavior("the connection has ended".to_owned());
+        if self.alive.has_changed().is_err() {
+            return self.note(Err(gone()));
+        }
+        let result = match select(std::pin::pin!(request), std::pin::pin!(self.ended())).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Err(gone()),
+        };
+        self.note(result)
+    }
+
+    /// Completes when the connection has ended and nobody works on its last answers any more.
+    async fn ended(&self) {
+        let mut alive = self.alive.clone();
+        while alive.changed().await.is_ok() {}
+        tokio::time::sleep(LAST_ANSWERS).await;
     }
 
     /// Takes note of what an error says about the connection.
@@ -165,7 +199,7 @@ impl Connection {
 
     /// What is at `path`, links followed; `None` when there is nothing.
     pub(super) async fn stat(&self, path: &str) -> Result<Option<FileAttributes>, SftpError> {
-        match self.note(self.sftp.stat(path).await) {
+        match self.ask(self.sftp.stat(path)).await {
             Ok(found) => Ok(Some(found.attrs)),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error),
@@ -177,7 +211,7 @@ impl Connection {
         let request = self
             .sftp
             .extended("posix-rename@openssh.com", strings(&[from, to]));
-        match self.note(request.await)? {
+        match self.ask(request).await? {
             Packet::Status(status) if status.status_code == StatusCode::Ok => Ok(()),
             Packet::Status(status) => Err(status.into()),
             _ => self.note(Err(SftpError::UnexpectedPacket)),
@@ -191,24 +225,24 @@ impl Connection {
         }
         let opened = self
             .sftp
-            .open(path, OpenFlags::READ, FileAttributes::empty())
-            .await;
-        let Ok(opened) = self.note(opened) else {
+            .open(path, OpenFlags::READ, FileAttributes::empty());
+        let opened = self.ask(opened).await;
+        let Ok(opened) = opened else {
             return;
         };
         let synced = self.sftp.fsync(opened.handle.as_str());
         let closed = self.sftp.close(opened.handle.as_str());
-        let (synced, closed) = futures_util::future::join(synced, closed).await;
-        if let Err(error) = self.note(synced) {
+        let (synced, closed) = join(self.ask(synced), self.ask(closed)).await;
+        if let Err(error) = synced {
             tracing::debug!(error = %error, path, "the sftp server does not sync directories");
         }
-        drop(self.note(closed));
+        drop(closed);
     }
 
     /// Whether the server has no space left at `path`. `false` when it does not tell.
     pub(super) async fn is_full(&self, path: &str) -> bool {
         self.extensions.statvfs
-            && match self.note(self.sftp.statvfs(path).await) {
+            && match self.ask(self.sftp.statvfs(path)).await {
                 Ok(found) => found.blocks_avail == 0,
                 Err(_) => false,
             }

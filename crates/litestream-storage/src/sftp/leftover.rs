@@ -110,7 +110,7 @@ pub(super) async fn clear(shared: &Shared, connection: &Connection) {
 }
 
 async fn remove(connection: &Connection, path: &str) -> Result<(), SftpError> {
-    match connection.note(connection.sftp.remove(path).await) {
+    match connection.ask(connection.sftp.remove(path)).await {
         Ok(_) => Ok(()),
         Err(error) if is_missing(&error) => Ok(()),
         Err(error) => Err(error),
@@ -122,7 +122,7 @@ async fn restore(connection: &Connection, aside: &str, target: &str) -> Result<(
     if connection.stat(target).await?.is_some() {
         return remove(connection, aside).await;
     }
-    match connection.note(connection.sftp.rename(aside, target).await) {
+    match connection.ask(connection.sftp.rename(aside, target)).await {
         Ok(_) => Ok(()),
         // It was not moved.
         Err(error) if is_missing(&error) => Ok(()),

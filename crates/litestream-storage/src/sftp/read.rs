@@ -28,8 +28,8 @@ const GET: Operation = Operation::Get;
 pub(super) async fn head(shared: &Shared, key: Key) -> Result<ObjectMeta> {
     let target = path::object(&shared.root, key.as_str(), Operation::Head)?;
     let lease = shared.lease(Operation::Head).await?;
-    let found = lease.sftp.stat(target.as_str()).await;
-    let found = not_below_a_file(&lease, &target, lease.note(found)).await;
+    let found = lease.ask(lease.sftp.stat(target.as_str())).await;
+    let found = not_below_a_file(&lease, &target, found).await;
     let found = lease.done(Operation::Head, || format!("look at {target}"), found)?;
     if is_kind(&found.attrs, FILE) {
         Ok(object_meta(key, &found.attrs))
@@ -43,16 +43,17 @@ pub(super) async fn get(shared: &Shared, key: Key, range: ByteRange) -> Result<O
     let lease = shared.lease(GET).await?;
     let opened = lease
         .sftp
-        .open(target.as_str(), OpenFlags::READ, FileAttributes::empty())
-        .await;
-    let opened = not_below_a_file(&lease, &target, lease.note(opened)).await;
+        .open(target.as_str(), OpenFlags::READ, FileAttributes::empty());
+    let opened = lease.ask(opened).await;
+    let opened = not_below_a_file(&lease, &target, opened).await;
     let opened = lease.done(GET, || format!("open {target}"), opened)?;
     let file = OpenFile {
         handle: opened.handle,
         lease,
         key: key.clone(),
     };
-    let found = file.lease.sftp.fstat(file.handle.as_str()).await;
+    let found = file.lease.sftp.fstat(file.handle.as_str());
+    let found = file.lease.ask(found).await;
     let found = file
         .lease
         .done(GET, || format!("look at {target}"), found)?
@@ -139,7 +140,7 @@ impl OpenFile {
         while done < len {
             let at = start + u64::from(done);
             let read = self.lease.sftp.read(self.handle.as_str(), at, len - done);
-            let data = match self.lease.note(read.await) {
+            let data = match self.lease.ask(read).await {
                 Ok(data) if data.data.is_empty() => return Err(self.ended(at, start, len)),
                 Ok(data) => data.data,
                 Err(SftpError::Status(status)) if status.status_code == StatusCode::Eof => {

@@ -58,14 +58,14 @@ impl Temp {
                 .sftp
                 .open(path.as_str(), flags, FileAttributes::empty())
         };
-        let mut opened = lease.note(create().await);
+        let mut opened = lease.ask(create()).await;
         if opened.as_ref().is_err_and(is_missing)
             && let Some(directory) = path::parent(&temp.target)
         {
             make_directories(&lease, directory)
                 .await
                 .inspect_err(|_| temp.gone = true)?;
-            opened = lease.note(create().await);
+            opened = lease.ask(create()).await;
         }
         let opened = match opened {
             // It is not the object that was not found.
@@ -100,7 +100,7 @@ impl Temp {
                 .lease
                 .sftp
                 .write(self.handle.as_str(), offset, piece.to_vec());
-            match self.lease.note(sent.await) {
+            match self.lease.ask(sent).await {
                 Ok(_) => Ok(offset + piece.len() as u64),
                 Err(error) => Err(self.failed(error, "write at", offset).await),
             }
@@ -122,15 +122,15 @@ impl Temp {
         };
         let sync = async {
             if self.lease.extensions.fsync {
-                sftp.fsync(handle.as_str()).await.map(drop)
+                self.lease.ask(sftp.fsync(handle.as_str())).await.map(drop)
             } else {
                 Ok(())
             }
         };
         let (time, look, close) = (
-            sftp.fsetstat(handle.as_str(), attributes),
-            sftp.fstat(handle.as_str()),
-            sftp.close(handle.as_str()),
+            self.lease.ask(sftp.fsetstat(handle.as_str(), attributes)),
+            self.lease.ask(sftp.fstat(handle.as_str())),
+            self.lease.ask(sftp.close(handle.as_str())),
         );
         let (timed, synced, found, closed) = if self.lease.extensions.fsync {
             // All at once: OpenSSH works requests off in order.
@@ -139,14 +139,14 @@ impl Temp {
             // Others work on several at a time, and were seen to hang on a close among them.
             (time.await, sync.await, look.await, close.await)
         };
-        if let Err(error) = self.lease.note(timed) {
+        if let Err(error) = timed {
             // The time of an object is in its content as well; gateways often keep none.
             tracing::debug!(error = %error, path = self.path, "the sftp server keeps no times");
         }
-        if let Err(error) = self.lease.note(synced) {
+        if let Err(error) = synced {
             return Err(self.failed(error, "sync after byte", size).await);
         }
-        if let Err(error) = self.lease.note(closed) {
+        if let Err(error) = closed {
             return Err(self.failed(error, "close after byte", size).await);
         }
         let found = self
@@ -168,7 +168,7 @@ impl Temp {
     pub(super) async fn replace(mut self, shared: &Shared) -> Result<()> {
         if self.lease.extensions.posix_rename {
             let renamed = self.lease.posix_rename(&self.path, &self.target).await;
-            self.lease.done(PUT, || self.renaming(), renamed)?;
+            renamed.map_err(|error| self.not_named("rename", error))?;
         } else {
             let _turn = shared.replacing.lock().await;
             self.replace_in_steps(shared).await?;
@@ -181,7 +181,7 @@ impl Temp {
     pub(super) async fn link(mut self) -> Result<()> {
         let sftp = &self.lease.sftp;
         let linked = sftp.hardlink(self.path.as_str(), self.target.as_str());
-        if let Err(error) = self.lease.note(linked.await) {
+        if let Err(error) = self.lease.ask(linked).await {
             let there = self.lease.stat(&self.target).await;
             let there = self
                 .lease
@@ -189,13 +189,12 @@ impl Temp {
             if there.is_some() {
                 return Err(Error::new(ErrorKind::AlreadyExists, PUT));
             }
-            let what = || format!("link {} to {}", self.path, self.target);
-            return self.lease.done(PUT, what, Err(error));
+            return Err(self.not_named("link", error));
         }
-        let removal = sftp.remove(self.path.as_str());
+        let removal = self.lease.ask(sftp.remove(self.path.as_str()));
         let ((), removed) = join(self.sync_parent(), removal).await;
         // Otherwise the temporary name goes as it does after a failure.
-        self.gone = self.lease.note(removed).is_ok();
+        self.gone = removed.is_ok();
         Ok(())
     }
 
@@ -205,10 +204,13 @@ impl Temp {
         let lease = &self.lease;
         let mut last = None;
         for _ in 0..ASIDE_TRIES {
-            let renamed = lease.sftp.rename(&self.path, &self.target).await;
-            let Err(error) = lease.note(renamed) else {
+            let renamed = lease.sftp.rename(&self.path, &self.target);
+            let Err(error) = lease.ask(renamed).await else {
                 return Ok(());
             };
+            if is_missing(&error) {
+                return Err(self.not_named("rename", error));
+            }
             let there = lease.stat(&self.target).await;
             let there = lease.done(PUT, || format!("look at {}", self.target), there)?;
             match there {
@@ -222,27 +224,26 @@ impl Temp {
                     last = Some(error);
                     continue;
                 }
-                None => return lease.done(PUT, || self.renaming(), Err(error)),
+                None => return Err(self.not_named("rename", error)),
             }
             last = Some(error);
             let aside = temp_name(shared, &self.target);
             // Before the request: should its answer be lost, a later call moves the file back.
             let leftover = Leftover::aside(&aside, &self.target);
             self.leftovers.add(leftover.clone());
-            let moved = lease.note(lease.sftp.rename(&self.target, &aside).await);
+            let moved = lease.ask(lease.sftp.rename(&self.target, &aside)).await;
             if moved.as_ref().is_err_and(|error| !is_missing(error)) {
                 lease.done(PUT, || format!("move {} aside", self.target), moved)?;
             }
-            let renamed = lease.sftp.rename(&self.path, &self.target).await;
-            let is_renamed = lease.note(renamed).is_ok();
+            let renamed = lease.sftp.rename(&self.path, &self.target);
+            let is_renamed = lease.ask(renamed).await.is_ok();
             // Moved back, unless the new one or that of another writer has taken its place.
             self.leftovers.settle(lease, &leftover).await;
             if is_renamed {
                 return Ok(());
             }
         }
-        let error = last.expect("set in each round");
-        lease.done(PUT, || self.renaming(), Err(error))
+        Err(self.not_named("rename", last.expect("set in each round")))
     }
 
     async fn published(&mut self) {
@@ -256,8 +257,17 @@ impl Temp {
             .await;
     }
 
-    fn renaming(&self) -> String {
-        format!("rename {} to {}", self.path, self.target)
+    /// Why the file has no final name.
+    fn not_named(&self, what: &str, error: SftpError) -> Error {
+        let what = || format!("{what} {} to {}", self.path, self.target);
+        if is_missing(&error) {
+            // It is not the object that was not found. An earlier request may have been done and
+            // denied.
+            let gone = Error::new(ErrorKind::Io, PUT).with_detail(what());
+            return gone.with_source(error);
+        }
+        let failed: Result<()> = self.lease.done(PUT, what, Err(error));
+        failed.expect_err("made from an error")
     }
 
     async fn failed(&self, error: SftpError, what: &str, offset: u64) -> Error {
@@ -309,8 +319,8 @@ async fn make_directories(lease: &Lease, directory: &str) -> Result<()> {
     let mut made = Vec::new();
     let mut refusal = None;
     for directory in missing.iter().rev() {
-        let created = lease.sftp.mkdir(*directory, FileAttributes::empty()).await;
-        match lease.note(created) {
+        let created = lease.sftp.mkdir(*directory, FileAttributes::empty());
+        match lease.ask(created).await {
             Ok(_) => made.push(*directory),
             // That it is there already is not told from other failures.
             Err(error @ SftpError::Status(_)) => {

@@ -8,18 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use russh::client;
 use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate, known_hosts};
+use tokio::sync::watch;
 
 use super::SftpSettings;
 use crate::{Error, ErrorKind, Operation, Result, blocking};
 
 /// The keys that a server may have.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Trust {
     host: String,
     keys: Vec<PublicKey>,
     /// Where the keys are from, for messages.
     origin: String,
     refusal: Refusal,
+    /// Dropped with the connection that this watches over.
+    alive: watch::Sender<()>,
 }
 
 /// Why a server was refused; outlives the handshake that it ended.
@@ -53,11 +56,17 @@ impl Trust {
             keys,
             origin,
             refusal: Refusal::default(),
+            alive: watch::Sender::new(()),
         })
     }
 
     pub(super) fn refusal(&self) -> Refusal {
         self.refusal.clone()
+    }
+
+    /// Closed when the connection has ended.
+    pub(super) fn alive(&self) -> watch::Receiver<()> {
+        self.alive.subscribe()
     }
 
     /// Puts the algorithms of the expected keys first, so that a server with several keys shows

@@ -83,7 +83,7 @@ impl Walk<'_> {
     /// The entries of a directory that are wanted, in descending order.
     async fn read(&self, path: &str, key: &str) -> Result<Vec<Entry>> {
         let lease = self.shared.lease(LIST).await?;
-        let handle = match lease.note(lease.sftp.opendir(path).await) {
+        let handle = match lease.ask(lease.sftp.opendir(path)).await {
             Ok(opened) => opened.handle,
             Err(error) if is_missing(&error) => return Ok(Vec::new()),
             Err(error) => {
@@ -99,7 +99,7 @@ impl Walk<'_> {
         };
         let read = self.names(&lease, &handle, path, key).await;
         // Whatever was read is true; a failed close changes nothing about it.
-        drop(lease.note(lease.sftp.close(handle).await));
+        drop(lease.ask(lease.sftp.close(handle)).await);
         let mut entries = read?;
         entries.sort_unstable_by(|a, b| b.key.cmp(&a.key));
         Ok(entries)
@@ -117,11 +117,11 @@ impl Walk<'_> {
         // One first: most directories fit into its answer.
         let mut window = 1;
         loop {
-            let requests = (0..window).map(|_| lease.sftp.readdir(handle));
+            let requests = (0..window).map(|_| lease.ask(lease.sftp.readdir(handle)));
             let mut answers = stream::iter(requests).buffered(window);
             let mut ended = false;
             while let Some(answer) = answers.next().await {
-                match lease.note(answer) {
+                match answer {
                     Ok(names) if names.files.is_empty() => ended = true,
                     Ok(names) => {
                         seen = seen.saturating_add(names.files.len());

@@ -69,7 +69,7 @@ pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, 
 
 async fn remove(shared: &Shared, lease: &Lease, key: &Key) -> Result<()> {
     let target = path::object(&shared.root, key.as_str(), Operation::Delete)?;
-    let error = match lease.note(lease.sftp.remove(target.as_str()).await) {
+    let error = match lease.ask(lease.sftp.remove(target.as_str())).await {
         Ok(_) => return Ok(()),
         Err(error) if is_missing(&error) => return Ok(()),
         Err(error) => error,
