@@ -66,10 +66,9 @@ impl Leftovers {
             Some(target) => restore(connection, &leftover.path, target).await,
         };
         let is_over = match done {
-            Ok(()) => true,
             Err(SftpError::Status(_)) if leftover.target.is_some() => false,
             Err(error) if is_failure(&error) => self.has_been_tried(leftover),
-            Err(SftpError::Status(_)) => true,
+            Ok(()) | Err(SftpError::Status(_)) => true,
             Err(_) => false,
         };
         if is_over {

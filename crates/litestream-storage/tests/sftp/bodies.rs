@@ -50,11 +50,11 @@ async fn downloads_go_on_where_they_were_cut() {
     // Every quarter of a megabyte, with what is on its way or without.
     for is_polite in [true, false] {
         let before = server.asked().len();
-        let mut served = 0;
+        let mut answered = 0;
         server.when(move |asked| {
             let after_effect = false;
-            served += usize::from(asked.verb == Verb::Read);
-            match (asked.verb, served % 9) {
+            answered += usize::from(asked.verb == Verb::Read);
+            match (asked.verb, answered % 9) {
                 (Verb::Read, 0) if is_polite => Some(Misdeed::Leave { after_effect }),
                 (Verb::Read, 0) => Some(Misdeed::Hangup { after_effect }),
                 _ => None,
@@ -71,7 +71,7 @@ async fn downloads_go_on_where_they_were_cut() {
             last = asked.offset;
             is_again && asked.offset == 0
         });
-        let most = if is_polite { 0 } else { 1 };
+        let most = usize::from(!is_polite);
         assert!(restarts.count() <= most, "begun anew: {asked:?}");
         let range = ByteRange::new(100, 900_000);
         let object = store.get(Key::from("name"), range).await.expect("there");

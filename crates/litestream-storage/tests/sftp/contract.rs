@@ -55,8 +55,8 @@ async fn keeps_the_contract_in_a_storm_without_extensions() {
 async fn storm(server: StandIn, abilities: Abilities) {
     // The rhythm of several callers may let one request fail many times in a row.
     let store = layered(&server, 1000);
-    let mut storm = Storm::default();
-    server.when(move |asked| storm.strikes(asked));
+    let mut weather = Storm::default();
+    server.when(move |asked| weather.strikes(asked));
     let few = Abilities {
         many: 20,
         // The etag is made of length and second.

@@ -106,7 +106,7 @@ pub(crate) fn files(server: &StandIn) -> Vec<String> {
 /// Files that no reader is meant to see.
 pub(crate) fn unfinished(server: &StandIn) -> Vec<String> {
     let mut files = files(server);
-    files.retain(|name| name.ends_with(".tmp"));
+    files.retain(|name| name.strip_suffix(".tmp").is_some());
     files
 }
 
