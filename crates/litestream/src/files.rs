@@ -1,7 +1,7 @@
 //! Durable local files: staged under a temporary name, made durable, then given their name.
 //!
-//! The order is write, fsync of the file, rename, fsync of the directory; a file is durable and
-//! may be relied upon only when [`Staged::commit`] has returned. Every step passes a
+//! The order is write, fsync of the file, rename, fsync of the directory and of those above it that
+//! may be new; a file is durable and may be relied upon only when [`Staged::commit`] has returned. Every step passes a
 //! [`FileSteps`], so that a test can break each one in turn.
 
 use std::fmt::Debug;
@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
@@ -110,11 +111,22 @@ impl Files {
 
     /// Creates a folder and its missing parents and makes their names durable.
     pub(crate) fn create_directory(&self, path: &Path, ownership: &Ownership) -> Result<()> {
+        self.make_directory(path, ownership)?
+            .iter()
+            .try_for_each(|folder| self.sync_directory(parent_of(folder)))
+    }
+
+    /// Creates a folder and its missing parents, and answers those that it made: their names are not
+    /// durable.
+    pub(crate) fn make_directory(
+        &self,
+        path: &Path,
+        ownership: &Ownership,
+    ) -> Result<Vec<PathBuf>> {
         let missing: Vec<&Path> = path
             .ancestors()
             .take_while(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
             .collect();
-        // All are created before the first sync, which takes them with it on file systems with a journal.
         let mut created = Vec::new();
         for folder in missing.into_iter().rev() {
             let fail = |error| Error::io("create folder", folder, error);
@@ -124,15 +136,13 @@ impl Files {
             match directory_builder(ownership).create(folder) {
                 Ok(()) => {
                     give_to(folder, ownership.directory_owner);
-                    created.push(folder);
+                    created.push(folder.to_owned());
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(fail(error)),
             }
         }
-        created
-            .into_iter()
-            .try_for_each(|folder| self.sync_directory(parent_of(folder)))
+        Ok(created)
     }
 
     /// Makes the names in a folder durable.
@@ -163,6 +173,7 @@ impl Files {
             temporary,
             target: target.to_owned(),
             files: self.clone(),
+            chain: None,
         })
     }
 
@@ -186,18 +197,34 @@ pub(crate) struct Staged {
     /// The one of the two names that it has.
     current: PathBuf,
     files: Files,
+    chain: Option<Chain>,
+}
+
+/// Folders above a file, the names in which have to be durable before the file is, and where it is noted
+/// that they are.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    pub(crate) folders: Vec<PathBuf>,
+    pub(crate) is_durable: Arc<AtomicBool>,
 }
 
 impl Staged {
+    /// Lets the commit make the names in these folders durable as well, after that of the file: on file
+    /// systems with a journal they go with it.
+    pub(crate) fn with_chain(mut self, chain: Option<Chain>) -> Self {
+        self.chain = chain;
+        self
+    }
+
     /// Makes the content durable, gives the file its name, and makes the name durable.
     pub(crate) fn commit(self) -> Result<()> {
         self.end(Self::publish)
     }
 
-    /// Makes the content durable and gives the file its name. Whether the name outlives the machine's
-    /// power is left open: before, or afterwards, there is the old file, or none.
+    /// Gives the file its name. What of it outlives the machine's power is left open: the old file, the
+    /// new one, pieces of it, or none.
     pub(crate) fn commit_hint(self) -> Result<()> {
-        self.end(Self::rename)
+        self.end(|staged, _| staged.rename())
     }
 
     fn end(mut self, publish: impl FnOnce(&mut Self, &File) -> Result<()>) -> Result<()> {
@@ -228,18 +255,25 @@ impl Staged {
     }
 
     fn publish(&mut self, file: &File) -> Result<()> {
-        self.rename(file)?;
-        self.files.sync_directory(parent_of(&self.target))
-    }
-
-    fn rename(&mut self, file: &File) -> Result<()> {
         let steps = &self.files.steps;
         let fail = |error| Error::io("fsync", &self.temporary, error);
         steps
             .before(FileStep::SyncFile, &self.temporary)
             .map_err(fail)?;
         file.sync_all().map_err(fail)?;
+        self.rename()?;
+        self.files.sync_directory(parent_of(&self.target))?;
+        if let Some(chain) = &self.chain {
+            let folders = &mut chain.folders.iter();
+            folders.try_for_each(|folder| self.files.sync_directory(folder))?;
+            chain.is_durable.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self) -> Result<()> {
         let fail = |error| Error::io("rename", &self.temporary, error);
+        let steps = &self.files.steps;
         steps
             .before(FileStep::Rename, &self.temporary)
             .map_err(fail)?;

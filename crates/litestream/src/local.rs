@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ltx::{FileName, PageSize, Txid, TxidRange};
 
 use crate::error::{Error, Result};
-use crate::files::{Files, Ownership, Staged, open_in_place};
+use crate::files::{Chain, Files, Ownership, Staged, open_in_place, parent_of};
 use crate::page_sums::{Head, PageSums, SumsWriter};
 use crate::pool::Pool;
 
@@ -26,6 +26,9 @@ pub(crate) struct LocalDir {
     /// Whether page checksums are being written from scratch.
     writing_sums: Arc<AtomicBool>,
     lock: Arc<Mutex<Lock>>,
+    /// Whether the names of the folders above the level-0 files are durable, as far as this process knows:
+    /// one before it may have been killed after it had made them.
+    is_rooted: Arc<AtomicBool>,
     pool: Pool,
 }
 
@@ -80,6 +83,7 @@ impl LocalDir {
             folding: Arc::default(),
             writing_sums: Arc::default(),
             lock: Arc::default(),
+            is_rooted: Arc::default(),
             pool,
         }
     }
@@ -119,7 +123,10 @@ impl LocalDir {
     pub(crate) fn lock(&self, ownership: &Ownership) -> Result<DirectoryLock> {
         let mut lock = self.lock_state();
         if lock.holders == 0 {
-            self.files.create_directory(&self.root, ownership)?;
+            self.files
+                .create_directory(parent_of(&self.root), ownership)?;
+            // Its name is made durable with that of the first level-0 file.
+            self.files.make_directory(&self.root, ownership)?;
             let path = self.root.join("lock");
             let file =
                 open_in_place(&path, ownership).map_err(|error| Error::io("open", &path, error))?;
@@ -175,8 +182,19 @@ impl LocalDir {
 
     /// Starts the level-0 file of a transaction; it counts once it is committed.
     pub(crate) fn stage(&self, txid: Txid, ownership: &Ownership) -> Result<Staged> {
-        self.files.create_directory(&self.level_zero(), ownership)?;
-        self.files.stage(&self.file(txid), ownership)
+        let folder = self.level_zero();
+        let made = self.files.make_directory(&folder, ownership)?;
+        let is_known = made.is_empty() && self.is_rooted.load(Ordering::Acquire);
+        let chain = (!is_known).then(|| Chain {
+            folders: vec![
+                self.root.join("ltx"),
+                self.root.clone(),
+                parent_of(&self.root).to_owned(),
+            ],
+            is_durable: Arc::clone(&self.is_rooted),
+        });
+        let staged = self.files.stage(&self.file(txid), ownership)?;
+        Ok(staged.with_chain(chain))
     }
 
     /// Removes what an interrupted run has left under temporary names.
@@ -248,7 +266,7 @@ impl LocalDir {
         let Some(turn) = Turn::take(&self.writing_sums) else {
             return Ok(None);
         };
-        self.files.create_directory(&self.root, ownership)?;
+        self.files.make_directory(&self.root, ownership)?;
         SumsWriter::create(&self.files, &self.sums_path(), ownership, turn).map(Some)
     }
 

@@ -286,8 +286,8 @@ impl SumsWriter {
         self.entries.set(pgno, page)
     }
 
-    /// Gives the file its name. Its content is durable by then; without its name after a loss of power, the
-    /// checksums are not known, and the file of an older state names a level-0 file that it belongs to.
+    /// Gives the file its name. Nothing is synced: entries that a loss of power takes away say that they are
+    /// not known, and the file of an older state names a level-0 file that it belongs to.
     pub(crate) fn finish(mut self, head: &Head) -> Result<()> {
         self.entries.flush()?;
         self.entries.write_head(head)?;

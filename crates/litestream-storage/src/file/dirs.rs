@@ -3,6 +3,9 @@
 //! Invariant: a directory is in `durable` only after its entry in its parent was synced. Making a
 //! directory and dying, or failing, before that sync leaves it out, so the next put syncs again
 //! even though the directory is there by then.
+//!
+//! The entries are synced after the first object has its name in the directory: on file systems with
+//! a journal the sync of that name takes them with it.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
@@ -31,6 +34,11 @@ struct Known {
     made: HashSet<PathBuf>,
 }
 
+/// Directories whose entries have to be synced before an object below them is durable, from the top,
+/// each with whether this store made it.
+#[derive(Debug, Default)]
+pub(super) struct Unsynced(Vec<(PathBuf, bool)>);
+
 impl Dirs {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known
@@ -52,29 +60,33 @@ impl Dirs {
 }
 
 impl Shared {
-    /// Makes `dir` (the root, or a directory below it) and what is missing above it, durably.
-    pub(super) fn prepare(&self, dir: &Path) -> Result<()> {
+    /// Makes `dir` (the root, or a directory below it) and what is missing above it. Durable after
+    /// [`Self::sync_entries`].
+    pub(super) fn prepare(&self, dir: &Path) -> Result<Unsynced> {
         path::refuse_links(&self.root, &dir.join("_"), Operation::Put)?;
         if self.dirs.is_durable(dir) {
-            return Ok(());
+            return Ok(Unsynced::default());
         }
         let mut chain: Vec<&Path> = dir.ancestors().collect();
         chain.reverse();
         // The ancestors of a relative path end in the empty one, the working directory.
         chain.retain(|dir| !dir.as_os_str().is_empty() && !self.dirs.is_durable(dir));
-        // All are made before the first sync, which takes them with it on file systems with a journal.
-        let made: Vec<bool> = chain
-            .iter()
-            .map(|dir| self.make(dir))
-            .collect::<Result<_>>()?;
-        for (dir, made) in chain.into_iter().zip(made) {
+        let made = chain
+            .into_iter()
+            .map(|dir| Ok((dir.to_path_buf(), self.make(dir)?)));
+        made.collect::<Result<_>>().map(Unsynced)
+    }
+
+    /// Makes the entries of directories durable.
+    pub(super) fn sync_entries(&self, unsynced: &Unsynced) -> Result<()> {
+        for (dir, made) in &unsynced.0 {
             // What was there above the root before us is not ours to sync.
-            if made || dir.starts_with(&self.root) {
-                self.sync_entry(dir, made)?;
+            if *made || dir.starts_with(&self.root) {
+                self.sync_entry(dir, *made)?;
             }
             let mut known = self.dirs.lock();
             known.made.remove(dir);
-            known.durable.insert(dir.to_path_buf());
+            known.durable.insert(dir.clone());
         }
         Ok(())
     }

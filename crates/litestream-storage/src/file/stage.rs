@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::dirs::sync_dir;
+use super::dirs::{Unsynced, sync_dir};
 use super::steps::{FileStep, failed};
 use super::temp::{TempFile, temp_path};
 use super::version::while_version;
@@ -28,6 +28,7 @@ pub(super) struct Staged {
     shared: Arc<Shared>,
     temp: TempFile,
     target: PathBuf,
+    unsynced: Unsynced,
 }
 
 impl Staged {
@@ -35,12 +36,12 @@ impl Staged {
     pub(super) fn create(shared: &Arc<Shared>, key: &Key) -> Result<Self> {
         let target = path::object(&shared.root, key.as_str(), Operation::Put)?;
         let dir = target.parent().expect("an object is below the root");
-        shared.prepare(dir)?;
+        let mut unsynced = shared.prepare(dir)?;
         let opened = match shared.open_temp(&target) {
             // The directory was removed behind our back: what is known about it is outdated.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 shared.dirs.forget(dir);
-                shared.prepare(dir)?;
+                unsynced = shared.prepare(dir)?;
                 shared.open_temp(&target)
             }
             opened => opened,
@@ -52,6 +53,7 @@ impl Staged {
             shared: Arc::clone(shared),
             temp: opened?,
             target,
+            unsynced,
         };
         staged.give_away();
         Ok(staged)
@@ -126,6 +128,7 @@ impl Staged {
         let dir = target.parent().expect("an object is below the root");
         let synced = shared.step(FileStep::SyncDir, dir, || sync_dir(dir));
         synced.map_err(failed(Operation::Put, FileStep::SyncDir, dir))?;
+        shared.sync_entries(&self.unsynced)?;
         // Taken last: renaming and linking change the times that the etag is made of.
         let file =
             self.temp

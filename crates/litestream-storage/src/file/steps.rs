@@ -15,8 +15,6 @@ use crate::{Error, ErrorKind, Operation, Result};
 pub enum FileStep {
     /// Make a missing directory.
     CreateDir,
-    /// Make the entry of a directory in its parent durable; the path is the parent.
-    SyncParent,
     /// Create the temporary file.
     CreateTemp,
     /// Write one chunk of the content, or have the kernel copy a part of it.
@@ -29,6 +27,8 @@ pub enum FileStep {
     Publish,
     /// Make the final name durable; the path is the directory.
     SyncDir,
+    /// Make the entry of a directory in its parent durable; the path is the parent.
+    SyncParent,
     /// Open an object for reading.
     Open,
     /// Read one chunk of an object.
@@ -40,16 +40,16 @@ pub enum FileStep {
 }
 
 impl FileStep {
-    /// The steps of a put, in their order. The first two are taken only where they are needed.
+    /// The steps of a put, in their order. The first and the last are taken only where they are needed.
     pub const PUT: [Self; 8] = [
         Self::CreateDir,
-        Self::SyncParent,
         Self::CreateTemp,
         Self::Write,
         Self::SetTimes,
         Self::SyncFile,
         Self::Publish,
         Self::SyncDir,
+        Self::SyncParent,
     ];
 }
 
