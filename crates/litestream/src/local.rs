@@ -28,7 +28,7 @@ pub(crate) struct LocalDir {
     lock: Arc<Mutex<Lock>>,
     /// Whether the names of the folders above the level-0 files are durable, as far as this process knows:
     /// one before it may have been killed after it had made them.
-    is_rooted: Arc<AtomicBool>,
+    rooted: Arc<AtomicBool>,
     pool: Pool,
 }
 
@@ -83,7 +83,7 @@ impl LocalDir {
             folding: Arc::default(),
             writing_sums: Arc::default(),
             lock: Arc::default(),
-            is_rooted: Arc::default(),
+            rooted: Arc::default(),
             pool,
         }
     }
@@ -180,18 +180,23 @@ impl LocalDir {
         Ok(found)
     }
 
+    /// Takes the names of the folders above the level-0 files for durable.
+    pub(crate) fn trust_folders(&self) {
+        self.rooted.store(true, Ordering::Release);
+    }
+
     /// Starts the level-0 file of a transaction; it counts once it is committed.
     pub(crate) fn stage(&self, txid: Txid, ownership: &Ownership) -> Result<Staged> {
         let folder = self.level_zero();
         let made = self.files.make_directory(&folder, ownership)?;
-        let is_known = made.is_empty() && self.is_rooted.load(Ordering::Acquire);
+        let is_known = made.is_empty() && self.rooted.load(Ordering::Acquire);
         let chain = (!is_known).then(|| Chain {
             folders: vec![
                 self.root.join("ltx"),
                 self.root.clone(),
                 parent_of(&self.root).to_owned(),
             ],
-            is_durable: Arc::clone(&self.is_rooted),
+            is_durable: Arc::clone(&self.rooted),
         });
         let staged = self.files.stage(&self.file(txid), ownership)?;
         Ok(staged.with_chain(chain))
@@ -434,3 +439,6 @@ fn remove_temporary_in(folder: &Path, files: &Files) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

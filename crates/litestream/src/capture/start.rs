@@ -115,6 +115,10 @@ impl Capture {
             LocalState::Found { position, header } => (position, header),
         };
         let record = Record::read(&self.local.record());
+        if record.is_some() {
+            // It was written after a file was durable.
+            self.local.trust_folders();
+        }
         let of_newest = record.filter(|record| {
             record.txid == position.txid && record.file_checksum == position.file_checksum
         });
