@@ -9,7 +9,7 @@ use testkit::program::Program;
 
 use super::bucket::{BUCKET, Bucket};
 use super::place::{Place, Settings, ours};
-use super::sources::{CONTAINER, Sources};
+use super::sources::{CONTAINER, PORTAL, Sources};
 
 /// The program in a home of its own.
 fn at_home(home: &Path) -> Program {
@@ -135,6 +135,37 @@ fn profiles_take_roles_and_run_programs() {
     ] {
         let program = program.with_variable("AWS_PROFILE", profile);
         assert_eq!(signer(&program), expected, "{profile}");
+    }
+}
+
+/// `aws sso login` leaves a token in the home; its file is named after the SHA-1 of the address of the
+/// portal, or of the name of the session.
+#[test]
+fn who_logged_in_at_the_portal_has_its_role() {
+    let (sources, home) = (Sources::start(), tempfile::tempdir().expect("folder"));
+    let home = home.path();
+    let start = "https://portal.example/start";
+    let role = "sso_account_id = 1\nsso_role_name = r\n";
+    let text = format!(
+        "[profile old]\nsso_start_url = {start}\nsso_region = us-east-1\n{role}\
+         [profile new]\nsso_session = team\n{role}\
+         [sso-session team]\nsso_start_url = {start}\nsso_region = us-east-1\n"
+    );
+    let file = write(home, "config", &text);
+    let cache = home.join(".aws/sso/cache");
+    std::fs::create_dir_all(&cache).expect("a folder");
+    let program = sources
+        .on_machine(&at_home(home))
+        .with_variable("AWS_CONFIG_FILE", &file)
+        .with_variable("AWS_ENDPOINT_URL_SSO", &sources.endpoint());
+    for (profile, name) in [
+        ("old", "5863e3e4b5a9564b6e829cf4aa6724bdbf9788a5"),
+        ("new", "d25187dc137f35c88bc80ec8c3ffbdb17b5eb873"),
+    ] {
+        let program = program.with_variable("AWS_PROFILE", profile);
+        let token = json!({"accessToken": PORTAL, "expiresAt": "2100-01-01T00:00:00Z"});
+        write(&cache, &format!("{name}.json"), &token.to_string());
+        assert_eq!(signer(&program), with_token("PORTAL"), "{profile}");
     }
 }
 

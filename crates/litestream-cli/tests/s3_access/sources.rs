@@ -1,4 +1,5 @@
-//! Where credentials come from: the metadata service of a machine, that of a container, and STS.
+//! Where credentials come from: the metadata service of a machine, that of a container, STS, and the
+//! portal of IAM Identity Center.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,6 +22,8 @@ struct State {
 
 /// What a container says to prove itself.
 pub(crate) const CONTAINER: &str = "container token";
+/// What the portal gave to somebody who logged in.
+pub(crate) const PORTAL: &str = "portal token";
 
 impl Sources {
     pub(crate) fn start() -> Self {
@@ -89,6 +92,16 @@ fn answer(state: &State, asked: &Asked) -> Said {
         }
         ("GET", "/container") if asked.header("authorization") == Some(CONTAINER) => {
             keys("CONTAINER")
+        }
+        ("GET", "/federation/credentials")
+            if asked.query == "role_name=r&account_id=1"
+                && asked.header("x-amz-sso_bearer_token") == Some(PORTAL) =>
+        {
+            let keys = json!({"roleCredentials": {
+                "accessKeyId": "PORTAL", "secretAccessKey": "secret",
+                "sessionToken": "token of PORTAL", "expiration": 4_102_444_800_000_u64,
+            }});
+            Said::status(200).with(keys.to_string())
         }
         ("POST", "/") => sts(asked),
         _ => Said::status(404),
