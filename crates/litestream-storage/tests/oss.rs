@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use litestream_storage::contract::{Abilities, check};
 use litestream_storage::{
     Body, ByteRange, ErrorKind, HttpClient, HttpSettings, Key, ListOptions, ObjectStore as _,
@@ -116,6 +118,29 @@ async fn a_part_that_fails_aborts_the_upload() {
     assert!(error.to_string().contains("after 10 tries"), "{error}");
     assert_eq!(server.open_uploads(), 0);
     assert!(server.names().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_dropped_is_aborted() {
+    let (server, store) = start("");
+    let (arrived, mut parts) = tokio::sync::mpsc::unbounded_channel();
+    server.server().misbehave(Some(Box::new(move |asked| {
+        if asked.parameter("partNumber").is_some() || asked.method == "DELETE" {
+            arrived.send(asked.method.clone()).expect("listened to");
+        }
+        None
+    })));
+    let chunks = stream::iter([Ok(Bytes::from(vec![7; 3 << 20]))]).chain(stream::pending());
+    let body = Body::Stream(chunks.boxed());
+    let put = store.put("key".into(), body, PutOptions::default());
+    tokio::select! {
+        done = put => panic!("the source never ends: {done:?}"),
+        method = parts.recv() => assert_eq!(method.as_deref(), Some("PUT")),
+    }
+    let aborted = async { while parts.recv().await.expect("a request") != "DELETE" {} };
+    tokio::time::timeout(Duration::from_mins(1), aborted)
+        .await
+        .expect("aborted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

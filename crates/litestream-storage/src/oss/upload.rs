@@ -1,10 +1,11 @@
 //! Uploads: one request for what fits into one part, else parts and their completion.
 //!
 //! Invariant: the completion, which makes the object appear, is sent only when the whole body was
-//! read without error and every part is stored.
+//! read without error and every part is stored. Otherwise the upload is aborted, also when it is
+//! dropped, so that no parts are left to be paid for.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
@@ -32,7 +33,7 @@ const CRC64: &str = "x-oss-hash-crc64ecma";
 
 /// Uploads `body` as `key`.
 pub(super) async fn put(
-    service: &Service,
+    service: &Arc<Service>,
     key: &Key,
     body: Body,
     options: &PutOptions,
@@ -71,7 +72,7 @@ pub(super) async fn put(
 }
 
 struct Upload<'a> {
-    service: &'a Service,
+    service: &'a Arc<Service>,
     key: &'a Key,
     options: &'a PutOptions,
     /// Of what was read so far.
@@ -146,18 +147,23 @@ impl Upload<'_> {
         let Some(id) = tree.text_of("UploadId").filter(|id| !id.is_empty()) else {
             return Err(nonsense(Operation::Put, "the answer has no UploadId"));
         };
-        let upload = format!("uploadId={}", encode_component(id));
-        let result = self.send_parts(&upload, first, parts, part_size).await;
+        let mut begun = Begun {
+            service: Arc::clone(self.service),
+            key: self.key.clone(),
+            upload: format!("uploadId={}", encode_component(id)),
+            is_over: false,
+        };
+        let sent = self.send_parts(&begun.upload, first, parts, part_size);
+        let result = sent.await;
         // Somebody else completed or aborted the upload; the whole may be sent anew.
         let result = result.map_err(|error| match error.kind() {
             ErrorKind::NotFound => error.with_kind(ErrorKind::Io),
             _ => error,
         });
-        if result.is_err() {
-            let request = self.service.object(Method::DELETE, self.key, &upload);
-            // What is left costs storage until a rule of the bucket removes it; nothing depends
-            // on it.
-            let _ = self.service.exchange(Operation::Put, request).await;
+        match &result {
+            Ok(_) => begun.is_over = true,
+            // Waited for, so that a process that ends with this error leaves nothing behind.
+            Err(_) => begun.abort().await,
         }
         result
     }
@@ -273,6 +279,46 @@ impl Upload<'_> {
             && time == self.options.timestamp;
         let etag = reply::text(headers, "etag").map(str::to_owned);
         is_ours.then(|| self.stored(headers, etag)).transpose()
+    }
+}
+
+/// An upload in parts; aborted when dropped before it is over.
+struct Begun {
+    service: Arc<Service>,
+    key: Key,
+    /// The part of the query that names it.
+    upload: String,
+    is_over: bool,
+}
+
+impl Begun {
+    fn aborting(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        self.is_over = true;
+        let service = Arc::clone(&self.service);
+        let request = service.object(Method::DELETE, &self.key, &self.upload);
+        let key = self.key.clone();
+        async move {
+            // What is left costs storage until a rule of the bucket removes it; nothing depends
+            // on it.
+            if let Err(error) = service.send(Operation::Put, request).await {
+                tracing::debug!(%key, %error, "cannot abort upload");
+            }
+        }
+    }
+
+    async fn abort(&mut self) {
+        self.aborting().await;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // Without a runtime there is nobody to send anything.
+        if !self.is_over
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(self.aborting());
+        }
     }
 }
 
