@@ -121,10 +121,10 @@ impl Connection {
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
         if !settings.sign_payload {
-            builder = builder.interceptor(sign::UnsignedPayload);
+            builder = builder.interceptor(sign::UNSIGNED_PAYLOAD);
         }
         if settings.sign_accept_encoding {
-            builder = builder.interceptor(sign::AcceptEncoding);
+            builder = builder.interceptor(sign::ACCEPT_ENCODING);
         }
         Ok(Client::from_conf(builder.build()))
     }

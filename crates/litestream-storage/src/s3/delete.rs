@@ -56,7 +56,7 @@ impl S3Store {
         let sent = if self.settings.content_md5 {
             request
                 .customize()
-                .interceptor(sign::ContentMd5)
+                .interceptor(sign::CONTENT_MD5)
                 .send()
                 .await
         } else {

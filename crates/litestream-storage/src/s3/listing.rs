@@ -103,7 +103,7 @@ impl Walk<'_> {
         };
         request
             .customize()
-            .interceptor(sign::BareBucket)
+            .interceptor(sign::BARE_BUCKET)
             .send()
             .await
             .map_err(|failure| self.store.failed(failure, Operation::List, None))
