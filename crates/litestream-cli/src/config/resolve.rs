@@ -77,12 +77,48 @@ fn of_replicas(env: &Env, path: &Path, replicas: Vec<RawReplica>) -> Config {
 
 /// The configuration of a database that is registered while the daemon runs.
 pub fn of_registered(env: &Env, path: &Path, url: &str) -> Config {
-    let replica = RawReplica {
+    let replica = in_login_folder(url).unwrap_or_else(|| RawReplica {
         url: Some(s3_target::registered(env, url)),
         settings: settings_in(url),
         ..RawReplica::default()
-    };
+    });
     of_replicas(env, path, vec![replica])
+}
+
+/// A registered URL of SFTP or WebDAV. Other than that of a configuration its path begins in the folder that
+/// a login leads to, and is cleaned.
+fn in_login_folder(text: &str) -> Option<RawReplica> {
+    let url = Url::parse(text).ok()?;
+    let (user, password) = url.user.unwrap_or_default();
+    let user = Some(user).filter(|user| !user.is_empty());
+    let host = Some(url.host).filter(|host| !host.is_empty());
+    let web = |scheme| ReplicaSettings {
+        webdav_url: host.as_ref().map(|host| format!("{scheme}://{host}")),
+        webdav_username: user.clone(),
+        webdav_password: password.clone(),
+        ..ReplicaSettings::default()
+    };
+    let (kind, settings) = match url.scheme.as_str() {
+        "webdav" => ("webdav", web("http")),
+        "webdavs" => ("webdav", web("https")),
+        "sftp" => {
+            let settings = ReplicaSettings {
+                host,
+                user,
+                password,
+                ..ReplicaSettings::default()
+            };
+            ("sftp", settings)
+        }
+        _ => return None,
+    };
+    let path = paths::clean(&url.path);
+    Some(RawReplica {
+        kind: Some(kind.to_owned()),
+        path: Some(path.strip_prefix('/').unwrap_or(&path).to_owned()),
+        settings,
+        ..RawReplica::default()
+    })
 }
 
 /// Expands the path of an entry and lets its replicas inherit.

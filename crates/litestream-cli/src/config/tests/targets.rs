@@ -295,6 +295,50 @@ fn other_urls_name_their_parts() {
     assert_eq!((oss.bucket.as_str(), oss.region.as_str()), ("b", "cn-x"));
 }
 
+/// The control socket reads the path of these URLs as relative, a configuration as absolute.
+#[test]
+fn registered_urls_begin_in_the_folder_of_the_login() {
+    let target = |url: &str| {
+        let config = of_registered(&env(), Path::new("/x/a.db"), url);
+        let replicas = config.dbs[0].replicas(&env());
+        replicas
+            .map(|mut replicas| replicas.remove(0).target)
+            .map_err(|error| error.to_string())
+    };
+    for (path, expected) in [
+        ("/p/q", "p/q"),
+        ("/p%20q//r/", "p q/r"),
+        ("//p", "p"),
+        ("/", ""),
+        ("", "."),
+    ] {
+        let Ok(Target::Sftp(sftp)) = target(&format!("sftp://u:pw@h:22{path}")) else {
+            panic!("{path}")
+        };
+        assert_eq!((sftp.host.as_str(), sftp.path.as_str()), ("h:22", expected));
+        assert_eq!(
+            (sftp.user.as_str(), sftp.password.as_deref()),
+            ("u", Some("pw"))
+        );
+        for (scheme, address) in [("webdav", "http://h:80"), ("webdavs", "https://h:80")] {
+            let Ok(Target::Webdav(dav)) = target(&format!("{scheme}://u:pw@h:80{path}")) else {
+                panic!("{path}")
+            };
+            assert_eq!((dav.url.as_str(), dav.path.as_str()), (address, expected));
+            assert_eq!(dav.username.as_deref(), Some("u"));
+            assert_eq!(dav.password.as_deref(), Some("pw"));
+        }
+    }
+    let refusals = [
+        ("sftp://h/p", "user required for sftp replica"),
+        ("sftp://u@/p", "host required for sftp replica"),
+        ("webdav:///p", "webdav-url required for webdav replica"),
+    ];
+    for (url, expected) in refusals {
+        assert_eq!(target(url), Err(expected.to_owned()), "{url}");
+    }
+}
+
 #[test]
 fn databases_of_a_folder_get_places_of_their_own() {
     let text = |replica: &str, more: &str| {
