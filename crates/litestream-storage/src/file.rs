@@ -75,15 +75,18 @@ pub struct FileModes {
 ///
 /// [`put`](ObjectStore::put) goes through these steps, and returns success after the last one:
 ///
-/// 1. Make missing directories from the top down; sync the parent of each, for its new entry. The
-///    first put into a directory does the same for directories that are there already: an earlier
-///    process may have died between making and syncing them.
+/// 1. Make missing directories from the top down.
 /// 2. Create `<name>.tmp`, locked. What a dead process left under that name is removed first; when
 ///    a living writer has it, another name of the same ending is taken.
 /// 3. Write the content, set the owner and the times, sync the file. The times come before the
 ///    sync, so that no crash can leave a file with the time of its copying.
 /// 4. Rename it to its final name: from here on it is visible.
 /// 5. Sync its directory, so that the new name is durable as well.
+/// 6. The first put into a directory: sync the parents of all directories of step 1, and of those that were
+///    there already: an earlier process may have died between making and syncing them.
+///
+/// A put on the condition that there is nothing takes the name back when 5 or 6 fails, and does both
+/// before it answers that there is something: who put that may have died before them.
 ///
 /// A failed sync is never tried again on the same file: the next try begins at 1 with a new one.
 /// File systems that know no sync of directories are taken at their word.

@@ -26,8 +26,9 @@ mod trust;
 mod walk;
 mod write;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -158,6 +159,8 @@ struct Shared {
     leftovers: Leftovers,
     /// Held while a file is replaced in several steps, and while leftovers are cleared.
     replacing: tokio::sync::Mutex<()>,
+    /// Folders whose name this store has made durable.
+    durable: Mutex<HashSet<String>>,
     root: String,
     window: usize,
 }
@@ -181,6 +184,7 @@ impl SftpStore {
             root: settings.root.clone(),
             window: if settings.concurrent_writes { 32 } else { 1 },
             leftovers: Leftovers::default(),
+            durable: Mutex::default(),
             replacing: tokio::sync::Mutex::default(),
             pool: Pool::new(settings, Arc::clone(&clock)),
             clock,

@@ -424,6 +424,42 @@ async fn conditional_puts_leave_nothing_behind_when_a_step_breaks() {
     }
 }
 
+/// A name that may not outlive the machine's power must not be found, and taken for durable, by a next try.
+#[tokio::test]
+async fn a_new_object_whose_name_cannot_be_made_durable_is_taken_back() {
+    use FileStep::{CreateTemp, Publish, SetTimes, SyncDir, SyncFile, SyncParent, Write};
+    let absent = PutOptions {
+        condition: Condition::IfAbsent,
+        ..PutOptions::default()
+    };
+    let key = Key::from("ltx/object");
+    for step in [SyncDir, SyncParent] {
+        let bench = Bench::new();
+        bench.script.plan(Broken {
+            step,
+            after: false,
+            skip: 0,
+            error: EIO,
+        });
+        let put = bench.store.put(key.clone(), vec![1].into(), absent.clone());
+        put.await.expect_err("broken");
+        assert!(bench.files().is_empty(), "{step:?}");
+        let put = bench.store.put(key.clone(), vec![1].into(), absent.clone());
+        put.await.expect("stored");
+
+        // One that was found was perhaps left by a process that died before it was durable.
+        let steps = Arc::clone(&bench.script) as Arc<dyn FileSteps>;
+        let next = FileStore::with_steps(bench.base.join("root"), FileModes::default(), steps);
+        bench.script.steps();
+        let put = next.put(key.clone(), vec![1].into(), absent.clone());
+        let error = put.await.expect_err("taken");
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+        let file = [CreateTemp, Write, SetTimes, SyncFile, Publish];
+        let names = [SyncDir, SyncParent, SyncParent];
+        assert_eq!(bench.script.steps(), [&file[..], &names[..]].concat());
+    }
+}
+
 #[tokio::test]
 async fn broken_reads_listings_and_deletes_are_errors() {
     let bench = Bench::new();

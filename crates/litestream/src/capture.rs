@@ -323,6 +323,8 @@ impl Capture {
     fn try_write_record(&self) -> Result<()> {
         match self.describe()? {
             Some(record) => {
+                // A record tells the next process that they are.
+                self.local.sync_folders()?;
                 let path = self.local.record();
                 let files = self.local.files();
                 files

@@ -99,6 +99,24 @@ pub(crate) async fn merge_into(
     }
 }
 
+/// As [`merge_into`], from what the replica has alone.
+///
+/// # Errors
+/// As [`merge_into`].
+///
+/// # Cost
+/// Reads each input once, from the replica.
+pub(crate) async fn merge_remote(
+    replica: &Replica,
+    pool: &Pool,
+    inputs: &[RemoteFile],
+    level: Level,
+    range: TxidRange,
+) -> Result<RemoteFile> {
+    replica.check_alone()?;
+    merge_from(replica, None, pool, inputs, level, range).await
+}
+
 /// The copy of a level-0 file in the meta directory, if it is still there.
 fn local_copy(local: &LocalDir, file: &RemoteFile) -> Option<PathBuf> {
     (file.level == Level::RAW && file.range.is_single()).then(|| local.file(file.range.max))

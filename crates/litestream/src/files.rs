@@ -156,6 +156,23 @@ impl Files {
             .map_err(fail)
     }
 
+    /// Makes the names in all folders of a chain durable. One that may be passed through but not read is
+    /// somebody else's, and so are the names in it.
+    pub(crate) fn sync_chain(&self, chain: &Chain) -> Result<()> {
+        for folder in &chain.folders {
+            match self.sync_directory(folder) {
+                Err(Error::Io { source, .. })
+                    if source.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    tracing::debug!(path = %folder.display(), "folder cannot be read, its names are not synced");
+                }
+                synced => synced?,
+            }
+        }
+        chain.is_durable.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Starts a file that will be called `target` once it is committed.
     pub(crate) fn stage(&self, target: &Path, ownership: &Ownership) -> Result<Staged> {
         let mut temporary = target.as_os_str().to_owned();
@@ -264,9 +281,7 @@ impl Staged {
         self.rename()?;
         self.files.sync_directory(parent_of(&self.target))?;
         if let Some(chain) = &self.chain {
-            let folders = &mut chain.folders.iter();
-            folders.try_for_each(|folder| self.files.sync_directory(folder))?;
-            chain.is_durable.store(true, Ordering::Release);
+            self.files.sync_chain(chain)?;
         }
         Ok(())
     }

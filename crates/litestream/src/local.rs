@@ -185,19 +185,36 @@ impl LocalDir {
         self.rooted.store(true, Ordering::Release);
     }
 
-    /// Starts the level-0 file of a transaction; it counts once it is committed.
-    pub(crate) fn stage(&self, txid: Txid, ownership: &Ownership) -> Result<Staged> {
-        let folder = self.level_zero();
-        let made = self.files.make_directory(&folder, ownership)?;
-        let is_known = made.is_empty() && self.rooted.load(Ordering::Acquire);
-        let chain = (!is_known).then(|| Chain {
+    /// What a level-0 file of this or another process stands on is durable when this returns.
+    ///
+    /// # Cost
+    /// Nothing but the first time, and unless files were committed or trusted before.
+    pub(crate) fn sync_folders(&self) -> Result<()> {
+        if self.rooted.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.files.sync_directory(&self.level_zero())?;
+        self.files.sync_chain(&self.chain())
+    }
+
+    /// `ltx`, the meta directory, and the folder that it is in.
+    fn chain(&self) -> Chain {
+        Chain {
             folders: vec![
                 self.root.join("ltx"),
                 self.root.clone(),
                 parent_of(&self.root).to_owned(),
             ],
             is_durable: Arc::clone(&self.rooted),
-        });
+        }
+    }
+
+    /// Starts the level-0 file of a transaction; it counts once it is committed.
+    pub(crate) fn stage(&self, txid: Txid, ownership: &Ownership) -> Result<Staged> {
+        let folder = self.level_zero();
+        let made = self.files.make_directory(&folder, ownership)?;
+        let is_known = made.is_empty() && self.rooted.load(Ordering::Acquire);
+        let chain = (!is_known).then(|| self.chain());
         let staged = self.files.stage(&self.file(txid), ownership)?;
         Ok(staged.with_chain(chain))
     }
@@ -223,6 +240,18 @@ impl LocalDir {
             self.files.remove(&self.file(*txid))?;
         }
         Ok(gone.len())
+    }
+
+    /// Removes level-0 files older than `first` for good, as [`Self::remove_before`]. Answers how many.
+    ///
+    /// # Durability
+    /// They do not come back with a loss of power.
+    pub(crate) fn begin_at(&self, first: Txid) -> Result<usize> {
+        let gone = self.remove_before(first)?;
+        if gone > 0 {
+            self.files.sync_directory(&self.level_zero())?;
+        }
+        Ok(gone)
     }
 
     /// Bytes of all level-0 files.

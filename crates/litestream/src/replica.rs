@@ -3,6 +3,7 @@
 //! Invariant: the acknowledged transaction is only raised after the store has returned success for
 //! every file up to it.
 
+mod base;
 mod checked;
 mod foreign;
 mod index;

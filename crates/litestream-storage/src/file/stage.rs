@@ -115,20 +115,30 @@ impl Staged {
         });
         synced.map_err(failed(Operation::Put, FileStep::SyncFile, &self.temp.path))?;
 
-        let shared = Arc::clone(&self.shared);
         let target = self.target.clone();
-        match &options.condition {
+        let named = match &options.condition {
             Condition::None => self.rename(),
             Condition::IfAbsent => self.rename_to_free_name(),
             Condition::IfMatch(etag) => {
                 while_version(Operation::Put, &target, etag, || self.rename())
             }
-        }?;
-
-        let dir = target.parent().expect("an object is below the root");
-        let synced = shared.step(FileStep::SyncDir, dir, || sync_dir(dir));
-        synced.map_err(failed(Operation::Put, FileStep::SyncDir, dir))?;
-        shared.sync_entries(&self.unsynced)?;
+        };
+        match named {
+            Ok(()) => {}
+            // Whoever put it may have died before it was durable, and the caller may find that it is his.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.sync_names()?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        if let Err(error) = self.sync_names() {
+            if options.condition == Condition::IfAbsent {
+                // Nothing was replaced. A name that may not be durable must not be found and relied upon.
+                drop(fs::remove_file(&target));
+            }
+            return Err(error);
+        }
         // Taken last: renaming and linking change the times that the etag is made of.
         let file =
             self.temp
@@ -136,6 +146,14 @@ impl Staged {
                 .metadata()
                 .map_err(failed(Operation::Put, FileStep::Open, &target))?;
         Ok(object_meta(key, &file))
+    }
+
+    /// Makes the final name durable, and those of the directories above it.
+    fn sync_names(&self) -> Result<()> {
+        let dir = self.target.parent().expect("an object is below the root");
+        let synced = self.shared.step(FileStep::SyncDir, dir, || sync_dir(dir));
+        synced.map_err(failed(Operation::Put, FileStep::SyncDir, dir))?;
+        self.shared.sync_entries(&self.unsynced)
     }
 
     fn rename(&mut self) -> Result<()> {

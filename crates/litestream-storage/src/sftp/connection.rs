@@ -218,25 +218,30 @@ impl Connection {
         }
     }
 
-    /// Syncs a directory where the server can; whether it could is not known.
-    pub(super) async fn sync_directory(&self, path: &str) {
+    /// Syncs a directory where the server can. One that says that it cannot has no better offer; one that
+    /// says nothing has perhaps lost what was to be synced.
+    pub(super) async fn sync_directory(&self, path: &str) -> Result<(), SftpError> {
         if !self.extensions.fsync {
-            return;
+            return Ok(());
         }
-        let opened = self
-            .sftp
-            .open(path, OpenFlags::READ, FileAttributes::empty());
-        let opened = self.ask(opened).await;
-        let Ok(opened) = opened else {
-            return;
+        let sync = async {
+            let opened = self
+                .sftp
+                .open(path, OpenFlags::READ, FileAttributes::empty());
+            let opened = self.ask(opened).await?;
+            let synced = self.sftp.fsync(opened.handle.as_str());
+            let closed = self.sftp.close(opened.handle.as_str());
+            let (synced, closed) = join(self.ask(synced), self.ask(closed)).await;
+            drop(closed);
+            synced.map(drop)
         };
-        let synced = self.sftp.fsync(opened.handle.as_str());
-        let closed = self.sftp.close(opened.handle.as_str());
-        let (synced, closed) = join(self.ask(synced), self.ask(closed)).await;
-        if let Err(error) = synced {
-            tracing::debug!(error = %error, path, "the sftp server does not sync directories");
+        match sync.await {
+            Err(error @ SftpError::Status(_)) if !is_lost(&error) => {
+                tracing::debug!(error = %error, path, "the sftp server does not sync directories");
+                Ok(())
+            }
+            synced => synced,
         }
-        drop(closed);
     }
 
     /// Whether the server has no space left at `path`. `false` when it does not tell.
@@ -247,6 +252,12 @@ impl Connection {
                 Err(_) => false,
             }
     }
+}
+
+/// Whether the server says that it has lost a connection of its own: that passes.
+pub(super) fn is_lost(error: &SftpError) -> bool {
+    use StatusCode::{ConnectionLost, NoConnection};
+    matches!(error, SftpError::Status(status) if matches!(status.status_code, NoConnection | ConnectionLost))
 }
 
 /// Whether the error says that there is no such file.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use russh_sftp::client::error::Error as SftpError;
 
 use super::Shared;
-use super::connection::{Connection, is_failure, is_missing};
+use super::connection::{Connection, is_failure, is_lost, is_missing};
 
 /// How often a server may refuse to remove a file without a reason.
 const TRIES: u32 = 3;
@@ -55,6 +55,26 @@ impl Leftovers {
         self.list().push_back((leftover, 0));
     }
 
+    /// What `target` was before has been replaced or deleted: it is not to come back.
+    pub(super) fn replaced(&self, target: &str) {
+        for (leftover, _) in self.list().iter_mut() {
+            leftover.target.take_if(|other| other == target);
+        }
+    }
+
+    /// The same for one that was moved aside; answers what is left of it.
+    pub(super) fn replaced_by(&self, leftover: &Leftover) -> Leftover {
+        let removal = Leftover::unfinished(&leftover.path);
+        for (other, _) in self
+            .list()
+            .iter_mut()
+            .filter(|(other, _)| other == leftover)
+        {
+            other.clone_from(&removal);
+        }
+        removal
+    }
+
     fn forget(&self, leftover: &Leftover) {
         self.list().retain(|(other, _)| other != leftover);
     }
@@ -67,6 +87,7 @@ impl Leftovers {
         };
         let is_over = match done {
             Err(SftpError::Status(_)) if leftover.target.is_some() => false,
+            Err(error) if is_lost(&error) => false,
             Err(error) if is_failure(&error) => self.has_been_tried(leftover),
             Ok(()) | Err(SftpError::Status(_)) => true,
             Err(_) => false,
@@ -89,18 +110,24 @@ impl Leftovers {
 
 /// Cleans up what earlier calls left. Never fails: what is left still is left for the next call.
 pub(super) async fn clear(shared: &Shared, connection: &Connection) {
-    let all: Vec<_> = {
+    let list = || -> Vec<_> {
         let list = shared.leftovers.list();
         list.iter().map(|(leftover, _)| leftover.clone()).collect()
     };
+    let all = list();
     if all.is_empty() {
         return;
     }
     // Whoever has it moves files aside, or is here as well.
-    let Ok(_turn) = shared.replacing.try_lock() else {
+    let _turn = if all.iter().any(|leftover| leftover.target.is_some()) {
+        // The object would not be found.
+        shared.replacing.lock().await
+    } else if let Ok(turn) = shared.replacing.try_lock() {
+        turn
+    } else {
         return;
     };
-    for leftover in all {
+    for leftover in list() {
         if !connection.is_usable() {
             return;
         }

@@ -173,29 +173,35 @@ impl Temp {
             let _turn = shared.replacing.lock().await;
             self.replace_in_steps(shared).await?;
         }
-        self.published().await;
-        Ok(())
+        self.gone = true;
+        self.leftovers.replaced(&self.target);
+        sync_names(shared, &self.lease, &self.target).await
     }
 
     /// Gives the file its final name, if there is nothing under it.
-    pub(super) async fn link(mut self) -> Result<()> {
+    pub(super) async fn link(mut self, shared: &Shared) -> Result<()> {
         let sftp = &self.lease.sftp;
         let linked = sftp.hardlink(self.path.as_str(), self.target.as_str());
         if let Err(error) = self.lease.ask(linked).await {
+            if !matches!(error, SftpError::Status(_)) {
+                // It may be done yet: what is there then is not another writer's.
+                return Err(self.not_named("link", error));
+            }
             let there = self.lease.stat(&self.target).await;
             let there = self
                 .lease
                 .done(PUT, || format!("look at {}", self.target), there)?;
             if there.is_some() {
-                return Err(Error::new(ErrorKind::AlreadyExists, PUT));
+                return Err(taken(shared, &self.lease, &self.target).await);
             }
             return Err(self.not_named("link", error));
         }
         let removal = self.lease.ask(sftp.remove(self.path.as_str()));
-        let ((), removed) = join(self.sync_parent(), removal).await;
+        let synced = sync_names(shared, &self.lease, &self.target);
+        let (synced, removed) = join(synced, removal).await;
         // Otherwise the temporary name goes as it does after a failure.
         self.gone = removed.is_ok();
-        Ok(())
+        synced
     }
 
     /// For servers that refuse to rename onto an existing file: the old one is moved aside, and
@@ -236,25 +242,16 @@ impl Temp {
                 lease.done(PUT, || format!("move {} aside", self.target), moved)?;
             }
             let renamed = lease.sftp.rename(&self.path, &self.target);
-            let is_renamed = lease.ask(renamed).await.is_ok();
-            // Moved back, unless the new one or that of another writer has taken its place.
-            self.leftovers.settle(lease, &leftover).await;
-            if is_renamed {
+            if lease.ask(renamed).await.is_ok() {
+                // Whatever becomes of the new one, the older must not come back.
+                let leftover = self.leftovers.replaced_by(&leftover);
+                self.leftovers.settle(lease, &leftover).await;
                 return Ok(());
             }
+            // Moved back, unless that of another writer has taken its place.
+            self.leftovers.settle(lease, &leftover).await;
         }
         Err(self.not_named("rename", last.expect("set in each round")))
-    }
-
-    async fn published(&mut self) {
-        self.gone = true;
-        self.sync_parent().await;
-    }
-
-    async fn sync_parent(&self) {
-        self.lease
-            .sync_directory(&parent_or_here(&self.target))
-            .await;
     }
 
     /// Why the file has no final name.
@@ -316,12 +313,11 @@ async fn make_directories(lease: &Lease, directory: &str) -> Result<()> {
     while let Some(parent) = path::parent(missing.last().expect("begins with one")) {
         missing.push(parent);
     }
-    let mut made = Vec::new();
     let mut refusal = None;
     for directory in missing.iter().rev() {
         let created = lease.sftp.mkdir(*directory, FileAttributes::empty());
         match lease.ask(created).await {
-            Ok(_) => made.push(*directory),
+            Ok(_) => {}
             // That it is there already is not told from other failures.
             Err(error @ SftpError::Status(_)) => {
                 // Below one that could not be made all are missing: that is not why.
@@ -333,9 +329,6 @@ async fn make_directories(lease: &Lease, directory: &str) -> Result<()> {
                 lease.done(PUT, || format!("make the folder {directory}"), failed)?;
             }
         }
-    }
-    for made in &made {
-        lease.sync_directory(&parent_or_here(made)).await;
     }
     let found = lease.stat(directory).await;
     let found = lease.done(PUT, || format!("look at {directory}"), found)?;
@@ -352,6 +345,34 @@ async fn make_directories(lease: &Lease, directory: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Makes the name of a file durable, and those of the folders above it unless this store has done so before:
+/// whoever made them may not have come that far.
+async fn sync_names(shared: &Shared, lease: &Lease, target: &str) -> Result<()> {
+    let mut name = target;
+    let mut above = Vec::new();
+    loop {
+        let folder = parent_or_here(name);
+        let synced = lease.sync_directory(&folder).await;
+        lease.done(PUT, || format!("sync the folder {folder}"), synced)?;
+        let mut durable = shared.durable.lock().expect("never held in a panic");
+        let Some(folder) = path::parent(name).filter(|folder| !durable.contains(*folder)) else {
+            // All or none: one that is known to be durable has none above it that is not.
+            durable.extend(above);
+            return Ok(());
+        };
+        above.push(folder.to_owned());
+        name = folder;
+    }
+}
+
+/// The error of a put that must replace nothing and found something. Who put that may have died before its name
+/// was durable, and the caller may find that it is his.
+pub(super) async fn taken(shared: &Shared, lease: &Lease, target: &str) -> Error {
+    let synced = sync_names(shared, lease, target).await;
+    let taken = || Error::new(ErrorKind::AlreadyExists, PUT);
+    synced.err().unwrap_or_else(taken)
 }
 
 fn full(path: &str) -> Error {

@@ -4,7 +4,7 @@ use russh_sftp::protocol::FileAttributes;
 
 use super::connection::{is_failure, is_missing};
 use super::pool::Lease;
-use super::temp::Temp;
+use super::temp::{Temp, taken};
 use super::{KIND, Shared, object_meta};
 use crate::calls::delete_each;
 use crate::remote_path as path;
@@ -37,7 +37,7 @@ pub(super) async fn put(
             .done(Operation::Put, || format!("look at {target}"), found)?
             .is_some()
         {
-            return Err(Error::new(ErrorKind::AlreadyExists, Operation::Put));
+            return Err(taken(shared, &lease, &target).await);
         }
     }
     let time = options.timestamp.unwrap_or_else(|| shared.clock.now_ms());
@@ -45,7 +45,7 @@ pub(super) async fn put(
     let size = temp.write(body.into_stream(), shared.window).await?;
     let written = temp.finish(seconds(time), size).await?;
     if create_only {
-        temp.link().await?;
+        temp.link(shared).await?;
     } else {
         temp.replace(shared).await?;
     }
@@ -70,9 +70,11 @@ pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, 
 async fn remove(shared: &Shared, lease: &Lease, key: &Key) -> Result<()> {
     let target = path::object(&shared.root, key.as_str(), Operation::Delete)?;
     let error = match lease.ask(lease.sftp.remove(target.as_str())).await {
-        Ok(_) => return Ok(()),
-        Err(error) if is_missing(&error) => return Ok(()),
-        Err(error) => error,
+        Err(error) if !is_missing(&error) => error,
+        _ => {
+            shared.leftovers.replaced(&target);
+            return Ok(());
+        }
     };
     // Some servers have no word for what is missing.
     if is_failure(&error) && matches!(lease.stat(&target).await, Ok(None)) {

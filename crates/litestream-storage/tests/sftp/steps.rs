@@ -1,7 +1,7 @@
 //! Each request of a put goes wrong once, in each way: the old object or the new one is there, and
 //! nothing beside it.
 
-use litestream_storage::{Condition, Key, ObjectStore as _, PutOptions};
+use litestream_storage::{Condition, ErrorKind, Key, ObjectStore as _, PutOptions};
 use russh_sftp::protocol::StatusCode;
 
 use crate::place::{ROOT, bare, content, files, layered, list, put, read, server};
@@ -101,6 +101,48 @@ async fn of_a_creation() {
             assert_eq!(files(&server), ["dir/name"], "{what}");
             let again = store.put(key(), vec![1].into(), options()).await;
             again.expect_err("it is there");
+        }
+    }
+}
+
+/// A server that falls silent after the rename has perhaps lost its power, and the name with it.
+#[tokio::test]
+async fn a_name_that_may_not_be_durable_is_not_acknowledged() {
+    let absent = || PutOptions {
+        condition: Condition::IfAbsent,
+        ..PutOptions::default()
+    };
+    let folders = ["dir", "", ".."].map(|name| match name {
+        "dir" => format!("{ROOT}/dir"),
+        "" => ROOT.to_owned(),
+        _ => "deep".to_owned(),
+    });
+    for folder in folders {
+        for options in [PutOptions::default, absent] {
+            let server = server().await;
+            let store = bare(&server);
+            let hit = folder.clone();
+            server.when(move |asked| {
+                let after_effect = false;
+                let is_hit = asked.verb == Verb::Open && asked.path == hit;
+                is_hit.then_some(Misdeed::Hangup { after_effect })
+            });
+            let stored = store.put(Key::from("dir/name"), vec![1].into(), options());
+            let error = stored.await.expect_err(&folder);
+            assert!(error.is_retryable(), "{error}");
+            server.behave();
+            let syncs = server.count(Verb::Fsync);
+            let again = store.put(Key::from("dir/name"), vec![1].into(), options());
+            match (again.await, options().condition) {
+                (Ok(_), Condition::None) => {}
+                (Err(error), Condition::IfAbsent) => {
+                    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+                }
+                other => panic!("{folder}: {other:?}"),
+            }
+            let synced = server.count(Verb::Fsync) - syncs;
+            assert!(synced >= 2, "{folder}: {synced}");
+            assert_eq!(files(&server), ["dir/name"]);
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::{Inner, uploader};
 use crate::bridge::ChunkWriter;
 use crate::capture::{Frozen, encode_image, with_suffix};
-use crate::compact::{base_without_snapshot, merge_into, told_first};
+use crate::compact::{base_without_snapshot, merge_into, merge_remote, told_first};
 use crate::error::{Error, Result};
 use crate::replica::{RemoteFile, Replica};
 use crate::restore::{Target, plan};
@@ -52,12 +52,12 @@ pub(super) async fn copy_base(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Res
         return Ok(false);
     };
     let local = &inner.local;
-    let size = if let Some(copied) = replica.copy_base(local).await? {
+    let size = if let Some(copied) = replica.copy_base(local, &base).await? {
         copied.size
     } else {
         let pool = &inner.shared.snapshot_pool;
-        let (inputs, level, range) = (vec![base], Level::SNAPSHOT, base.range);
-        merge_into(replica, local, pool, inputs, level, range)
+        let (inputs, level) = ([base], Level::SNAPSHOT);
+        merge_remote(replica, pool, &inputs, level, base.range)
             .await?
             .size
     };

@@ -135,6 +135,9 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
         Need::Files { first, last } => (Some(first), last),
         other => return make_up(inner, replica, position, other).await,
     };
+    if let Some(first) = first.filter(|first| replica.begins_anew(*first)) {
+        begin_local(inner, first).await?;
+    }
     let limit = replica.settings().max_sync_ltx_files;
     let mut next = first.filter(|first| *first <= last);
     let mut count = 0;
@@ -193,6 +196,26 @@ async fn try_pass(inner: &Arc<Inner>, replica: &Arc<Replica>) -> Result<Pass> {
         txid.replica = %last, txid.db = %last, "replica sync"
     );
     Ok(Pass::Done)
+}
+
+/// Removes the local files before `first`, which goes on from a history that is not theirs: compaction must not
+/// take them for files of the replica that have the same numbers. Another replica that lacks them catches up
+/// with a snapshot.
+async fn begin_local(inner: &Arc<Inner>, first: Txid) -> Result<()> {
+    let local = inner.local.clone();
+    let begun = inner.shared.pool.run(move || {
+        let gone = local.begin_at(first)?;
+        Ok::<_, Error>((gone, local.size()?))
+    });
+    let (gone, size) = begun.await?;
+    if gone > 0 {
+        inner.set_staged(size);
+        tracing::info!(
+            system = "store", db = inner.name, files = gone, %first,
+            "local files of another history removed"
+        );
+    }
+    Ok(())
 }
 
 /// Brings a replica to where level-0 files lead on again.

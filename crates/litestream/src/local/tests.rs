@@ -90,6 +90,12 @@ fn a_process_syncs_folders_that_another_may_have_left_unsynced() {
     assert!(bed.take().is_empty());
     let local = bed.process();
     assert_eq!(bed.commit(&local).unwrap(), bed.all());
+    // What that one has left may be all that this one knows, and notes.
+    let local = bed.process();
+    local.sync_folders().unwrap();
+    assert_eq!(bed.take(), bed.all());
+    local.sync_folders().unwrap();
+    assert!(bed.take().is_empty());
     // What tells that a file was durable tells that its folders are.
     let local = bed.process();
     local.trust_folders();

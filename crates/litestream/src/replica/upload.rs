@@ -1,8 +1,6 @@
 //! Brings level-0 files to the replica, strictly in order.
 //!
-//! The first one, transaction 1, is the whole database. A large one goes to the snapshot level and
-//! nowhere else; a small one goes to level 0, where others look for the newest transaction, and is
-//! copied to the snapshot level a little later.
+//! The first one, transaction 1, is the whole database: see `base`.
 //!
 //! The order for each file: it is durable locally; it is put; the store returns success; the index
 //! notes it; the transaction is acknowledged. An error in between leaves the acknowledged
@@ -13,6 +11,7 @@ use std::time::Duration;
 use litestream_storage::{self as storage, ByteRange, Condition, Key, PutOptions};
 use ltx::{Level, PageSize, Txid, TxidRange};
 
+use super::base::level_of;
 use super::checked::Checked;
 use super::{RemoteFile, RemoteIndex, Replica};
 use crate::capture::Extent;
@@ -153,6 +152,12 @@ impl Replica {
         })
     }
 
+    /// Whether the file of a transaction is to follow what is not of the history of the local files before it.
+    pub(crate) fn begins_anew(&self, txid: Txid) -> bool {
+        let is_accepted = |before| self.watch.has_accepted(before);
+        self.diverged().is_some() || txid.prev().is_some_and(is_accepted)
+    }
+
     /// What follows from a newest file that is not acknowledged: it is from before the start, or was put
     /// by a call that seemed to fail, or is not ours. `None` when it is ours.
     async fn judge(&self, local: &LocalDir, position: Txid, newest: Txid) -> Result<Option<Need>> {
@@ -253,7 +258,7 @@ impl Replica {
         };
         let is_base = newest == Txid::FIRST;
         if remote.range.is_single() && (remote.level == Level::RAW || is_base) {
-            let is_same = remote.size == ours.size && self.has_trailer(&remote, &ours).await?;
+            let is_same = self.is_same(&remote, &ours).await?;
             if is_same || remote.level == Level::RAW {
                 return Ok(if is_same { Origin::Ours } else { Origin::Other });
             }
@@ -273,7 +278,11 @@ impl Replica {
         Ok(if is_same { Origin::Ours } else { Origin::Other })
     }
 
-    async fn has_trailer(&self, remote: &RemoteFile, ours: &Ends) -> Result<bool> {
+    /// Whether a file of the replica is the local one, by size and trailer.
+    pub(super) async fn is_same(&self, remote: &RemoteFile, ours: &Ends) -> Result<bool> {
+        if remote.size != ours.size {
+            return Ok(false);
+        }
         let start = ours.size - ours.trailer.len() as u64;
         let tail = ByteRange::new(start, ours.trailer.len() as u64);
         Ok(self.read(remote.level, remote.range, tail).await?[..] == ours.trailer)
@@ -292,7 +301,8 @@ impl Replica {
     /// [`Error::LtxMissing`] and [`Error::LtxDamaged`] when the local file is of no use: nothing is put.
     ///
     /// # Cost
-    /// One request; on stores without conditional writes one more, to see that the key is free.
+    /// One request; on stores without conditional writes one more, to see that the key is free; for the base one
+    /// more, to see that there is no other.
     pub(crate) async fn upload(&self, local: &LocalDir, txid: Txid) -> Result<Option<Uploaded>> {
         self.check_alone()?;
         let file = Checked::read(local, txid).await?;
@@ -300,35 +310,24 @@ impl Replica {
         if !self.fits_chain(local, txid, header.page_size).await? {
             return Ok(None);
         }
-        let level = if txid == Txid::FIRST && !file.is_small() {
-            Level::SNAPSHOT
-        } else {
-            Level::RAW
-        };
+        let level = level_of(&file, txid);
         let uploaded = self.put_on(&file, level, txid).await?;
+        if txid == Txid::FIRST {
+            self.has_only_base(&file, level).await?;
+        }
         *self.last_put() = Some((txid, header.page_size));
         *self.diverged() = None;
         self.acknowledge(txid);
         Ok(Some(uploaded))
     }
 
-    /// Puts the base to the snapshot level, if the local file is sound; `None` if it is not.
-    ///
-    /// # Cost
-    /// As [`Self::upload`].
-    pub(crate) async fn copy_base(&self, local: &LocalDir) -> Result<Option<Uploaded>> {
-        match Checked::read(local, Txid::FIRST).await {
-            Ok(file) => {
-                let put = self.put_on(&file, Level::SNAPSHOT, Txid::FIRST).await?;
-                Ok(Some(put))
-            }
-            Err(Error::LtxMissing { .. } | Error::LtxDamaged { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Puts the file of a transaction on one level.
-    async fn put_on(&self, file: &Checked, level: Level, txid: Txid) -> Result<Uploaded> {
+    pub(super) async fn put_on(
+        &self,
+        file: &Checked,
+        level: Level,
+        txid: Txid,
+    ) -> Result<Uploaded> {
         let (range, created) = (TxidRange::single(txid), file.ends.header.timestamp);
         let key = self.layout.key(level, range);
         self.begin_put(level, range);
@@ -342,7 +341,13 @@ impl Replica {
                 size,
                 created,
             };
-            if size != file.ends.size || !self.has_trailer(&there, &file.ends).await? {
+            let is_noted = |index: &RemoteIndex| {
+                let mut snapshots = index.level(level).iter();
+                snapshots.any(|file| file.range == range)
+            };
+            // A snapshot of the same state that this process has put meanwhile.
+            let is_known = level == Level::SNAPSHOT && self.with_index(is_noted)?;
+            if !is_known && !self.is_same(&there, &file.ends).await? {
                 return Err(self.fence(txid));
             }
             size

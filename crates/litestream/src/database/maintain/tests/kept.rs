@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use litestream_storage::{Faulty, MemoryStore, Operation};
+use litestream_storage::{
+    ErrorKind as StorageErrorKind, Fault, Faulty, Key, MemoryStore, ObjectStore as _, Operation,
+    PutOptions,
+};
 
 use super::super::chores::Chore;
 use super::bed::{Bed, HOUR, MINUTE, START, Set, level, txid};
@@ -11,6 +14,7 @@ use crate::ErrorKind;
 use crate::files::{AllSteps, Files, Ownership};
 use crate::local::{LocalDir, default_meta_path};
 use crate::pool::Pool;
+use crate::restore::Target;
 use crate::settings::RetentionSettings;
 
 /// Where life-cycle rules of the provider delete, the engine must not; its own disk it clears all the same.
@@ -91,4 +95,59 @@ async fn chores_wait_for_the_process_that_has_the_database() {
     bed.commits(1).await;
     bed.prove_from(txid(1)).await;
     bed.close().await;
+}
+
+/// A start without the meta directory, while the replica is out of reach: what is captured then has numbers
+/// that files in the replica have too. Merges and the copy of the base take each for what it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_files_of_another_history_are_not_taken_for_the_replicas() {
+    for captured in [1, 2, 3, 4, 9] {
+        let objects = MemoryStore::new();
+        let remote = Arc::new(Faulty::new(objects.clone()));
+        let settings = RetentionSettings::default();
+        let mut bed = Bed::new(settings, objects, Set::at(START), Arc::clone(&remote) as _);
+        bed.commits(3).await;
+        std::fs::remove_dir_all(default_meta_path(bed.database.path())).unwrap();
+        remote.fail_all(Fault::Before(StorageErrorKind::Denied));
+        bed.reopen();
+        for _ in 0..captured {
+            let sql = "INSERT INTO t(x) SELECT randomblob(3000)";
+            bed.application.execute(sql, []).unwrap();
+            bed.database.sync().await.unwrap();
+        }
+        remote.heal();
+        bed.commits(2).await;
+        bed.pass(2 * HOUR).await;
+        // By now the newest state is in merged files and an image: the copy of the base, unless the replica was
+        // taken over with a snapshot.
+        let is_copied = bed.level(9).first() == Some(&(1, 1));
+        assert!(is_copied || captured >= 3, "{captured}: {:?}", bed.names());
+        if is_copied {
+            let first = bed.content(Target::Txid(txid(1))).await.unwrap();
+            assert_eq!(Some(&first), bed.states.values().next(), "{captured}");
+        }
+        let newest = *bed.states.keys().last().unwrap();
+        bed.prove_from(newest).await;
+        bed.close().await;
+    }
+}
+
+/// Another writer that began on the same empty replica at the same time, with a base that goes to another
+/// level: nothing of ours is acknowledged, or left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_base_of_another_writer_on_another_level_is_noticed() {
+    for (bytes, theirs) in [(1, 9), (600_000, 0)] {
+        let mut bed = Bed::in_memory(RetentionSettings::default());
+        let fill = format!("CREATE TABLE more AS SELECT randomblob({bytes}) AS content");
+        bed.application.execute_batch(&fill).unwrap();
+        bed.replica().ensure_index().await.unwrap();
+        let name = format!("ltx/{theirs}/{0}-{0}.ltx", txid(1));
+        let (key, body) = (Key::new(name.clone()), b"another base".to_vec().into());
+        let put = bed.objects.put(key, body, PutOptions::default());
+        put.await.unwrap();
+        let error = bed.sync().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        assert_eq!(bed.names(), [name]);
+        assert_eq!(bed.replica().acknowledged(), None);
+    }
 }
