@@ -34,6 +34,15 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// Rounds up to the millisecond: a stored time is before `time` exactly when it is before this.
+    pub fn from_system_time_up(time: SystemTime) -> Self {
+        let down = Self::from_system_time(time);
+        Self(
+            down.0
+                .saturating_add(i64::from(down.to_system_time() < time)),
+        )
+    }
+
     /// The same instant; the Unix epoch where the platform cannot represent it.
     pub fn to_system_time(self) -> SystemTime {
         let distance = Duration::from_millis(self.0.unsigned_abs());
@@ -252,14 +261,17 @@ mod tests {
     }
 
     #[test]
-    fn system_time_rounds_down() {
+    fn system_time_is_rounded() {
         let half = Duration::from_micros(500);
         let epoch = SystemTime::UNIX_EPOCH;
         assert_eq!(Timestamp::from(epoch + half), Timestamp(0));
         assert_eq!(Timestamp::from(epoch - half), Timestamp(-1));
+        assert_eq!(Timestamp::from_system_time_up(epoch + half), Timestamp(1));
+        assert_eq!(Timestamp::from_system_time_up(epoch - half), Timestamp(0));
         for millis in [-86_400_001, 0, 1_795_322_668_378] {
             let time = SystemTime::from(Timestamp(millis));
             assert_eq!(Timestamp::from(time), Timestamp(millis));
+            assert_eq!(Timestamp::from_system_time_up(time), Timestamp(millis));
         }
     }
 }

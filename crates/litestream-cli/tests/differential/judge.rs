@@ -85,7 +85,9 @@ impl<'a> Judge<'a> {
 
     fn time(&self, time: u64, least: usize) {
         let seed = self.trail.seed();
-        let text = jiff::Timestamp::from_millisecond(time as i64).expect("a time of today");
+        // Finer than the times of files.
+        let micros = time as i64 * 1000 + (seed % 1000) as i64;
+        let text = jiff::Timestamp::from_microsecond(micros).expect("a time of today");
         let target = RestoreTarget::Timestamp(text.to_string());
         let Some(hash) = self.restored(&target) else {
             if self.scene.pace() != Pace::Forgetful {

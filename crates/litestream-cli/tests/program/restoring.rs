@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use testkit::process::{Failure, Finished};
-use testkit::program::{RestoreTarget, Source};
+use testkit::program::{RestoreTarget, Source, replica_files};
 
 use super::place::{Place, Settings, ours};
 use super::{Application, rows};
@@ -197,4 +197,28 @@ fn a_time_before_or_after_everything() {
         .run(words("2101-02-03T04:05:06Z"))
         .expect("the newest state");
     assert_eq!(rows(&bench.out), 5);
+}
+
+/// Files have times in milliseconds, and a time may be given more finely: a file of the same millisecond is before it.
+#[test]
+fn a_time_within_the_millisecond_of_a_file() {
+    let bench = Bench::new();
+    let config = bench.place.configure(&Settings::default());
+    let mut files = replica_files(&bench.place.replica());
+    files.retain(|file| file.extension().is_some_and(|end| end == "ltx"));
+    let newest = files.iter().max_by_key(|file| file.file_name());
+    let newest = bench.place.replica().join(newest.expect("a file"));
+    let made = std::fs::metadata(newest).and_then(|meta| meta.modified());
+    let made = jiff::Timestamp::try_from(made.expect("a time")).expect("of today");
+    let restore = |time: jiff::Timestamp| {
+        let time = time.to_string();
+        let mut args: Vec<std::ffi::OsString> = ["restore", "-config"].map(Into::into).to_vec();
+        args.push(config.clone().into());
+        args.extend(["-force", "-timestamp", &time, "-o"].map(Into::into));
+        args.extend([bench.out.clone().into(), bench.place.db().into()]);
+        ours().run(args).map(|_| rows(&bench.out))
+    };
+    let finest = std::time::Duration::from_nanos(1);
+    assert_eq!(restore(made + finest).expect("of before"), 5);
+    assert!(!restore(made).is_ok_and(|rows| rows == 5));
 }

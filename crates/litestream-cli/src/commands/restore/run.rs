@@ -1,7 +1,7 @@
 //! Doing what the options of `restore` say, and printing the result.
 
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use litestream::{RestorePlan, Source, Target};
 use ltx::{FileName, Timestamp, Txid};
@@ -38,11 +38,12 @@ async fn run(options: &RestoreOptions, out: &mut dyn Write) -> Result<(), Restor
         RestoreTarget::Latest => Target::Latest,
         RestoreTarget::Txid(txid) => Target::Txid(Txid::new(txid).ok_or(RestoreError::NoBackup)?),
         RestoreTarget::Timestamp(moment) => {
-            let time = Timestamp::from_system_time(moment.timestamp());
+            let time = moment.timestamp();
             if options.is_url {
                 check_bounds(&source, time).await?;
             }
-            Target::Before(time)
+            // A file of the same millisecond is before a time within it.
+            Target::Before(Timestamp::from_system_time_up(time))
         }
     };
     if let RestoreMode::Follow { interval } = options.mode {
@@ -126,10 +127,14 @@ pub(crate) async fn newest_source(mut sources: Vec<Source>) -> litestream::Resul
 }
 
 /// A time outside of what a replica holds is an error when the replica is given as a URL.
-async fn check_bounds(source: &Source, time: Timestamp) -> Result<(), RestoreError> {
+async fn check_bounds(source: &Source, time: SystemTime) -> Result<(), RestoreError> {
     match source.time_bounds().await? {
         None => Err(RestoreError::NoBackups),
-        Some((oldest, newest)) if time < oldest || time > newest => Err(RestoreError::NoSuchTime),
+        Some((oldest, newest))
+            if time < oldest.to_system_time() || time > newest.to_system_time() =>
+        {
+            Err(RestoreError::NoSuchTime)
+        }
         Some(_) => Ok(()),
     }
 }
