@@ -19,6 +19,7 @@
 //! | `delete` | bulk and conditional deletion |
 
 mod connection;
+mod credentials;
 mod debug;
 mod delete;
 mod error;

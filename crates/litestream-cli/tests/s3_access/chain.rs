@@ -194,6 +194,39 @@ fn a_source_that_is_named_and_fails_is_not_replaced_by_another() {
     assert!(bucket.state().signed.is_empty(), "nothing can be asked");
 }
 
+/// A program that gives nothing, and a portal where nobody is logged in, would say the same again.
+#[test]
+fn a_source_that_will_not_change_is_asked_once() {
+    let home = tempfile::tempdir().expect("folder");
+    let home = home.path();
+    let runs = home.join("runs");
+    let start = "sso_start_url = https://portal.example/start\nsso_region = us-east-1\n";
+    let role = "sso_account_id = 1\nsso_role_name = r\n";
+    let text = format!(
+        "[profile old]\n{start}{role}[profile new]\nsso_session = team\n{role}\
+         [sso-session team]\n{start}\
+         [profile run]\ncredential_process = echo run >> {} && echo no key today >&2 && false\n",
+        runs.display()
+    );
+    let program = at_home(home).with_variable("AWS_CONFIG_FILE", &write(home, "config", &text));
+    let bucket = Bucket::start();
+    for (profile, expected) in [
+        ("old", "aws sso login"),
+        ("new", "aws sso login"),
+        ("run", "no key today"),
+    ] {
+        let program = program.with_variable("AWS_PROFILE", profile);
+        let failure = program.run(["ltx", &bucket.url()]).expect_err("nobody");
+        let said = failure.to_string();
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains("access denied"), "{said}");
+        assert!(!said.contains("given up after"), "{said}");
+    }
+    let runs = std::fs::read_to_string(runs).expect("it ran");
+    assert_eq!(runs, "run\n");
+    assert!(bucket.state().signed.is_empty(), "nothing can be asked");
+}
+
 #[test]
 fn without_credentials_it_ends_soon_and_says_what_was_missing() {
     let home = tempfile::tempdir().expect("folder");

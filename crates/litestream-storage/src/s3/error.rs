@@ -3,11 +3,10 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::KIND;
+use super::{KIND, credentials};
 use crate::http::HttpError;
 use crate::{Error, ErrorKind, Key, Operation};
 
@@ -17,12 +16,6 @@ pub(super) type RawResponse = HttpResponse;
 /// What to do about a service with another certificate.
 const UNTRUSTED: &str = "its certificate is not trusted: AWS_CA_BUNDLE or SSL_CERT_FILE names a file \
                          with those that are";
-/// What to do without credentials.
-const NO_CREDENTIALS: &str = "no credentials found: set access-key-id and secret-access-key, or \
-                              AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role";
-/// What failed before the service was asked.
-const REFUSED_CREDENTIALS: &str = "the source of credentials that is configured gave none";
-
 /// A request that failed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -30,12 +23,10 @@ pub(super) enum Failure {
     Answer(Answer),
     /// There was no answer.
     Network(HttpError),
-    /// Anything on this side, credentials for one, or an answer that makes no sense.
-    Other {
-        kind: ErrorKind,
-        hint: Option<String>,
-        source: Box<dyn StdError + Send + Sync>,
-    },
+    /// There were no credentials to ask with.
+    Credentials(ErrorKind, String),
+    /// Anything else on this side, or an answer that makes no sense.
+    Other(ErrorKind, Box<dyn StdError + Send + Sync>),
 }
 
 /// A refusal of the service.
@@ -74,26 +65,20 @@ impl Failure {
             SdkError::DispatchFailure(failed) if failed.is_timeout() => ErrorKind::Timeout,
             _ => ErrorKind::Invalid,
         };
-        let (kind, hint) = credentials_kind(&error).unwrap_or((kind, None));
+        if let Some((kind, why)) = credentials::failure(&error) {
+            return Self::Credentials(kind, why);
+        }
         let source = match error.into_source() {
             Ok(source) => source,
-            Err(unnamed) => return Self::other(kind, hint, unnamed.into()),
+            Err(unnamed) => return Self::Other(kind, unnamed.into()),
         };
         match source.downcast::<ConnectorError>() {
             Ok(connector) => match connector.into_source().downcast::<HttpError>() {
                 Ok(http) => Self::Network(*http),
-                Err(source) => Self::other(kind, hint, source),
+                Err(source) => Self::Other(kind, source),
             },
-            Err(source) => Self::other(kind, hint, source),
+            Err(source) => Self::Other(kind, source),
         }
-    }
-
-    fn other(
-        kind: ErrorKind,
-        hint: Option<String>,
-        source: Box<dyn StdError + Send + Sync>,
-    ) -> Self {
-        Self::Other { kind, hint, source }
     }
 
     /// Whether another set of credentials would help.
@@ -114,13 +99,8 @@ impl Failure {
                 http.into_error(operation).with_detail(detail)
             }
             Self::Network(http) => http.into_error(operation),
-            Self::Other { kind, hint, source } => {
-                let error = Error::new(kind, operation).with_source(source);
-                match hint {
-                    Some(hint) => error.with_detail(hint),
-                    None => error,
-                }
-            }
+            Self::Credentials(kind, why) => Error::new(kind, operation).with_detail(why),
+            Self::Other(kind, source) => Error::new(kind, operation).with_source(source),
             Self::Answer(answer) => answer.into_error(operation, renewable),
         };
         named(error, key)
@@ -232,64 +212,6 @@ pub(super) fn kind_of(status: u16, code: Option<&str>, retry_after: Option<Durat
 /// `Retry-After` in seconds; a date is left alone.
 fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The kind of an error that comes from looking for credentials, and what to do about it.
-fn credentials_kind(error: &(dyn StdError + 'static)) -> Option<(ErrorKind, Option<String>)> {
-    let mut next = Some(error);
-    while let Some(at) = next {
-        if let Some(found) = at.downcast_ref::<CredentialsError>() {
-            let (kind, hint) = match found {
-                // The search has tried again by itself; what is not there now comes later, if ever.
-                CredentialsError::CredentialsNotLoaded(_)
-                | CredentialsError::ProviderTimedOut(_) => (ErrorKind::Denied, NO_CREDENTIALS),
-                CredentialsError::ProviderError(_) if !is_final(found) => (
-                    ErrorKind::Unavailable { retry_after: None },
-                    REFUSED_CREDENTIALS,
-                ),
-                _ => (ErrorKind::Denied, REFUSED_CREDENTIALS),
-            };
-            return Some((kind, Some(format!("{hint}: {}", chain(found)))));
-        }
-        next = at.source();
-    }
-    None
-}
-
-/// An error with its causes.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(at) = next {
-        text.push_str(": ");
-        text.push_str(&at.to_string());
-        next = at.source();
-    }
-    text
-}
-
-/// Whether a source of credentials would say the same again: a file is not there, or somebody is
-/// not let in.
-fn is_final(error: &(dyn StdError + 'static)) -> bool {
-    const REFUSALS: [&str; 4] = [
-        "AccessDenied",
-        "InvalidIdentityToken",
-        "ExpiredToken",
-        "InvalidClientTokenId",
-    ];
-    let mut next = Some(error);
-    while let Some(at) = next {
-        if let Some(file) = at.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{NotFound, PermissionDenied};
-            return matches!(file.kind(), NotFound | PermissionDenied);
-        }
-        let said = at.to_string();
-        if REFUSALS.iter().any(|refusal| said.contains(refusal)) {
-            return true;
-        }
-        next = at.source();
-    }
-    false
 }
 
 #[cfg(test)]
