@@ -274,16 +274,18 @@ fn customer_key(source: &Source<'_>) -> Result<Option<String>, BuildError> {
     Ok(Some(text.trim().to_owned()))
 }
 
-/// The region of an access point: its fourth colon-separated field after the first.
+/// The region of an access point: its fourth colon-separated field. One of many regions names none,
+/// and any will do for it: requests to it are signed for all.
 fn arn_region(bucket: &str) -> Option<String> {
     if !bucket.to_ascii_lowercase().starts_with("arn:") {
         return None;
     }
-    bucket
-        .split(':')
-        .nth(3)
-        .filter(|region| !region.is_empty())
-        .map(str::to_owned)
+    let region = bucket.split(':').nth(3)?;
+    Some(if region.is_empty() {
+        defaults::S3_REGION.into()
+    } else {
+        region.to_owned()
+    })
 }
 
 /// The parameters of a URL, if there is one.

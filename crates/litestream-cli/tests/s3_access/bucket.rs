@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) signed: Vec<(String, Option<String>)>,
     /// The only access key that is let in; the credentials of all others have expired.
     pub(crate) admits: Option<String>,
+    /// Everything that was asked.
+    pub(crate) asked: Vec<Asked>,
     writes: u64,
 }
 
@@ -60,6 +62,7 @@ fn refusal(status: u16, code: &str) -> Said {
 
 impl State {
     fn answer(&mut self, asked: &Asked) -> Said {
+        self.asked.push(asked.clone());
         let authorization = asked.header("authorization").unwrap_or_default();
         let key = authorization
             .split_once("Credential=")

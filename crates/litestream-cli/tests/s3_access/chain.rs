@@ -12,12 +12,12 @@ use super::place::{Place, Settings, ours};
 use super::sources::{CONTAINER, PORTAL, Sources};
 
 /// The program in a home of its own.
-fn at_home(home: &Path) -> Program {
+pub(crate) fn at_home(home: &Path) -> Program {
     ours().with_variable("HOME", home.to_str().expect("UTF-8"))
 }
 
 /// Who signs the requests of a program.
-fn signer(program: &Program) -> (String, Option<String>) {
+pub(crate) fn signer(program: &Program) -> (String, Option<String>) {
     let bucket = Bucket::start();
     let listed = program.run(["ltx", &bucket.url()]);
     listed.unwrap_or_else(|failure| panic!("{failure}"));
@@ -31,12 +31,12 @@ fn alone(key: &str) -> (String, Option<String>) {
     (key.to_owned(), None)
 }
 
-fn with_token(key: &str) -> (String, Option<String>) {
+pub(crate) fn with_token(key: &str) -> (String, Option<String>) {
     (key.to_owned(), Some(format!("token of {key}")))
 }
 
 /// Files in a home, and what they say.
-fn write(home: &Path, name: &str, text: &str) -> String {
+pub(crate) fn write(home: &Path, name: &str, text: &str) -> String {
     let file = home.join(name);
     std::fs::write(&file, text).expect("written");
     file.to_str().expect("UTF-8").to_owned()

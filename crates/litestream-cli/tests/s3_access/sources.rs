@@ -1,5 +1,5 @@
-//! Where credentials come from: the metadata service of a machine, that of a container, STS, and the
-//! portal of IAM Identity Center.
+//! Where credentials come from: the metadata service of a machine, that of a container, STS, the
+//! portal of IAM Identity Center, and the service behind `aws login`.
 
 use std::sync::{Arc, Mutex};
 
@@ -103,9 +103,26 @@ fn answer(state: &State, asked: &Asked) -> Said {
             }});
             Said::status(200).with(keys.to_string())
         }
+        ("POST", "/v1/token") if is_signed_with_a_key(asked) => {
+            let keys = json!({
+                "accessToken": {
+                    "accessKeyId": "RENEWED", "secretAccessKey": "secret",
+                    "sessionToken": "token of RENEWED",
+                },
+                "tokenType": "aws_sigv4", "expiresIn": 900, "refreshToken": "and again",
+            });
+            Said::status(200).with(keys.to_string())
+        }
         ("POST", "/") => sts(asked),
         _ => Said::status(404),
     }
+}
+
+/// Whether a request to renew a login comes with a proof of possession (RFC 9449).
+fn is_signed_with_a_key(asked: &Asked) -> bool {
+    let proof = asked.header("dpop").unwrap_or_default();
+    let body = String::from_utf8_lossy(&asked.body);
+    proof.split('.').count() == 3 && body.contains("\"again\"")
 }
 
 fn sts(asked: &Asked) -> Said {

@@ -12,8 +12,8 @@ const NOT_FOUND: &str = "no credentials found: set access-key-id and secret-acce
                          AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role";
 /// What failed before the service was asked.
 const REFUSED: &str = "the source of credentials that is configured gave none";
-/// What to do when nobody is logged in at IAM Identity Center.
-const LOGGED_OUT: &str = "nobody is logged in: `aws sso login` does that";
+/// What to do when a profile wants a login.
+const LOGGED_OUT: &str = "nobody is logged in: `aws sso login` or `aws login` does that";
 /// What the SDK says around each cause.
 const ENVELOPE: &str = "an error occurred while loading credentials";
 
@@ -47,7 +47,12 @@ pub(super) fn failure(error: &(dyn StdError + 'static)) -> Option<(ErrorKind, St
 ///
 /// The errors of the SDK tell this by their texts alone; what is unknown is worth another try.
 fn verdict(found: &CredentialsError) -> Option<&'static str> {
-    const LOGINS: [&str; 3] = ["SSO token", "sso/cache", "UnauthorizedException"];
+    const LOGINS: [&str; 4] = [
+        "SSO token",
+        "sso/cache",
+        "login/cache",
+        "UnauthorizedException",
+    ];
     const REFUSALS: [&str; 5] = [
         "AccessDenied",
         "InvalidIdentityToken",

@@ -212,6 +212,14 @@ fn s3_urls_name_bucket_region_and_endpoint() {
             false,
             "back/ups",
         ),
+        (
+            "s3://arn:aws:s3::1:accesspoint/ap.mrap/back/ups",
+            "arn:aws:s3::1:accesspoint/ap.mrap",
+            Some("us-east-1"),
+            None,
+            false,
+            "back/ups",
+        ),
     ] {
         let target = s3(&format!("url: '{url}'"));
         assert_eq!(target.bucket, bucket, "{url}");
