@@ -15,6 +15,9 @@ use super::{RemoteFile, Replica, Uploaded};
 use crate::error::{Error, Result};
 use crate::local::LocalDir;
 
+/// Smallest file there can be.
+const LEAST_SIZE: u64 = (ltx::HEADER_SIZE + ltx::TRAILER_SIZE) as u64;
+
 /// Where the file of a transaction goes.
 pub(super) fn level_of(file: &Checked, txid: Txid) -> Level {
     if txid == Txid::FIRST && !file.is_small() {
@@ -40,6 +43,8 @@ impl Replica {
         };
         let range = TxidRange::single(Txid::FIRST);
         let size = match self.store.head(self.layout.key(other, range)).await {
+            // No base yet: whoever is putting it there looks, too, when it is whole.
+            Ok(meta) if meta.size < LEAST_SIZE => return Ok(()),
             Ok(meta) => meta.size,
             Err(error) if error.kind() == storage::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error.into()),
