@@ -16,6 +16,9 @@ use crate::files::{Chain, Files, Ownership, Staged, open_in_place, parent_of};
 use crate::page_sums::{Head, PageSums, SumsWriter};
 use crate::pool::Pool;
 
+/// Bytes of the smallest LTX file there can be.
+pub(crate) const LEAST_SIZE: u64 = (ltx::HEADER_SIZE + ltx::TRAILER_SIZE) as u64;
+
 /// Folder of the local state of one database.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalDir {
@@ -433,7 +436,7 @@ fn read_ends(path: &Path) -> Result<Option<Ends>> {
         reason,
     };
     let length = file.metadata().map_err(fail)?.len();
-    if length < (ltx::HEADER_SIZE + ltx::TRAILER_SIZE) as u64 {
+    if length < LEAST_SIZE {
         return Err(damaged(format!("{length} bytes are no ltx file")));
     }
     let mut header = [0; ltx::HEADER_SIZE];

@@ -14,7 +14,7 @@ mod blobs;
 mod dav;
 mod fake_gcs;
 mod gcs;
-mod hmac;
+pub mod hmac;
 mod listener;
 mod moto;
 mod nats;

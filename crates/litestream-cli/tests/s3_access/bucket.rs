@@ -17,8 +17,6 @@ pub(crate) struct Bucket {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
-    /// Who signed, and the token that came with it.
-    pub(crate) signed: Vec<(String, Option<String>)>,
     /// The only access key that is let in; the credentials of all others have expired.
     pub(crate) admits: Option<String>,
     /// Everything that was asked.
@@ -60,16 +58,28 @@ fn refusal(status: u16, code: &str) -> Said {
     Said::status(status).with(body)
 }
 
+/// The access key that signed a request.
+fn key_of(asked: &Asked) -> &str {
+    let authorization = asked.header("authorization").unwrap_or_default();
+    authorization
+        .split_once("Credential=")
+        .and_then(|(_, rest)| rest.split_once('/'))
+        .map_or("nobody", |(key, _)| key)
+}
+
 impl State {
+    /// Who signed each request, and the token that came with it.
+    pub(crate) fn signed(&self) -> Vec<(String, Option<String>)> {
+        let signer = |asked: &Asked| {
+            let token = asked.header("x-amz-security-token").map(str::to_owned);
+            (key_of(asked).to_owned(), token)
+        };
+        self.asked.iter().map(signer).collect()
+    }
+
     fn answer(&mut self, asked: &Asked) -> Said {
         self.asked.push(asked.clone());
-        let authorization = asked.header("authorization").unwrap_or_default();
-        let key = authorization
-            .split_once("Credential=")
-            .and_then(|(_, rest)| rest.split_once('/'))
-            .map_or("nobody", |(key, _)| key);
-        let token = asked.header("x-amz-security-token").map(str::to_owned);
-        self.signed.push((key.to_owned(), token));
+        let key = key_of(asked);
         if self
             .admits
             .as_deref()

@@ -21,7 +21,7 @@ pub(crate) fn signer(program: &Program) -> (String, Option<String>) {
     let bucket = Bucket::start();
     let listed = program.run(["ltx", &bucket.url()]);
     listed.unwrap_or_else(|failure| panic!("{failure}"));
-    let mut signed = std::mem::take(&mut bucket.state().signed);
+    let mut signed = bucket.state().signed();
     signed.dedup();
     assert_eq!(signed.len(), 1, "{signed:?}");
     signed.remove(0)
@@ -102,7 +102,7 @@ fn each_source_gives_way_to_the_one_before() {
     temporary
         .run(args)
         .unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(bucket.state().signed, [alone("CONFIGURED")]);
+    assert_eq!(bucket.state().signed(), [alone("CONFIGURED")]);
     assert_eq!(
         sources.asked().len(),
         before,
@@ -191,7 +191,7 @@ fn a_source_that_is_named_and_fails_is_not_replaced_by_another() {
         let machine = asked.iter().any(|line| line.contains("/latest/"));
         assert!(!machine, "signed as somebody else: {asked:?}");
     }
-    assert!(bucket.state().signed.is_empty(), "nothing can be asked");
+    assert!(bucket.state().signed().is_empty(), "nothing can be asked");
 }
 
 /// A program that gives nothing, and a portal where nobody is logged in, would say the same again.
@@ -224,7 +224,7 @@ fn a_source_that_will_not_change_is_asked_once() {
     }
     let runs = std::fs::read_to_string(runs).expect("it ran");
     assert_eq!(runs, "run\n");
-    assert!(bucket.state().signed.is_empty(), "nothing can be asked");
+    assert!(bucket.state().signed().is_empty(), "nothing can be asked");
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn without_credentials_it_ends_soon_and_says_what_was_missing() {
             begun.elapsed()
         );
     }
-    assert!(bucket.state().signed.is_empty(), "nothing can be asked");
+    assert!(bucket.state().signed().is_empty(), "nothing can be asked");
 }
 
 #[test]

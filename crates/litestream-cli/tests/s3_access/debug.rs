@@ -28,7 +28,7 @@ fn said(words: &str) -> String {
     let config = config.to_str().expect("UTF-8");
     let done = program.run(["replicate", "-once", "-config", config]);
     let done = done.unwrap_or_else(|failure| panic!("{failure}"));
-    assert!(bucket.state().signed.len() > 1, "nothing was sent");
+    assert!(bucket.state().signed().len() > 1, "nothing was sent");
     format!("{}{}", done.stdout, done.stderr)
 }
 

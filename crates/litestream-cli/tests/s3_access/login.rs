@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use testkit::server::hmac::hex;
 
 use super::bucket::Bucket;
 use super::chain::{at_home, signer, with_token, write};
-use super::sigv4a::hex;
 use super::sources::Sources;
 
 const SESSION: &str = "arn:aws:sts::123456789012:assumed-role/r/me";

@@ -1,10 +1,10 @@
 //! Signature version 4A as a server checks it, written from its specification: as version 4, but signed
 //! with a key on the curve P-256 that both sides derive from the secret, and for a set of regions.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{Signature, SigningKey};
 use sha2::{Digest as _, Sha256};
+use testkit::server::hmac::{hex, hmac};
 use testkit::server::stand_in::Asked;
 
 const ALGORITHM: &str = "AWS4-ECDSA-P256-SHA256";
@@ -73,15 +73,15 @@ pub(crate) fn fault(asked: &Asked, key_id: &str, secret: &str) -> Option<String>
 /// The number that follows the first output of the derivation (NIST SP 800-108, counter mode). A
 /// server would try the next output where that is not below the order of the curve: once in 2^32.
 fn key(key_id: &str, secret: &str) -> SigningKey {
-    let mut derived = Hmac::<Sha256>::new_from_slice(format!("AWS4A{secret}").as_bytes())
-        .expect("keys of any length");
-    derived.update(&1_u32.to_be_bytes());
-    derived.update(ALGORITHM.as_bytes());
-    derived.update(&[0]);
-    derived.update(key_id.as_bytes());
-    derived.update(&[1]);
-    derived.update(&256_u32.to_be_bytes());
-    let mut number = derived.finalize().into_bytes();
+    let input = [
+        &1_u32.to_be_bytes(),
+        ALGORITHM.as_bytes(),
+        &[0],
+        key_id.as_bytes(),
+        &[1],
+        &256_u32.to_be_bytes(),
+    ];
+    let mut number = hmac(format!("AWS4A{secret}").as_bytes(), &input.concat());
     for digit in number.iter_mut().rev() {
         *digit = digit.wrapping_add(1);
         if *digit != 0 {
@@ -89,11 +89,6 @@ fn key(key_id: &str, secret: &str) -> SigningKey {
         }
     }
     SigningKey::from_slice(&number).expect("a number below the order")
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.concat()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

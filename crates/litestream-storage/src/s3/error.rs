@@ -16,6 +16,7 @@ pub(super) type RawResponse = HttpResponse;
 /// What to do about a service with another certificate.
 const UNTRUSTED: &str = "its certificate is not trusted: AWS_CA_BUNDLE or SSL_CERT_FILE names a file \
                          with those that are";
+
 /// A request that failed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -58,6 +59,9 @@ impl Failure {
                 request_id: header("x-amz-request-id"),
             });
         }
+        if let Some((kind, why)) = credentials::failure(&error) {
+            return Self::Credentials(kind, why);
+        }
         let kind = match &error {
             SdkError::TimeoutError(_) => ErrorKind::Timeout,
             // Broken off, or something between here and the service answered in its stead.
@@ -65,9 +69,6 @@ impl Failure {
             SdkError::DispatchFailure(failed) if failed.is_timeout() => ErrorKind::Timeout,
             _ => ErrorKind::Invalid,
         };
-        if let Some((kind, why)) = credentials::failure(&error) {
-            return Self::Credentials(kind, why);
-        }
         let source = match error.into_source() {
             Ok(source) => source,
             Err(unnamed) => return Self::Other(kind, unnamed.into()),

@@ -1,6 +1,7 @@
 //! Signature version 4 as a server checks it, written from its specification.
 
 use sha2::{Digest as _, Sha256};
+use testkit::server::hmac::{hex, hmac};
 
 use crate::fake::Request;
 
@@ -71,22 +72,4 @@ pub(crate) fn fault(request: &Request, secret: &str) -> Option<String> {
     let expected = hex(&hmac(&key, text.as_bytes()));
     (expected != signature)
         .then(|| format!("signature {signature}, expected {expected} of\n{canonical}"))
-}
-
-fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
-    const BLOCK: usize = 64;
-    let mut padded = if key.len() > BLOCK {
-        Sha256::digest(key).to_vec()
-    } else {
-        key.to_vec()
-    };
-    padded.resize(BLOCK, 0);
-    let pad = |with: u8| -> Vec<u8> { padded.iter().map(|byte| byte ^ with).collect() };
-    let inner = Sha256::digest([&pad(0x36), text].concat());
-    Sha256::digest([&pad(0x5c)[..], &inner].concat()).to_vec()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.concat()
 }

@@ -13,10 +13,7 @@ use ltx::{Level, Txid, TxidRange};
 use super::checked::Checked;
 use super::{RemoteFile, Replica, Uploaded};
 use crate::error::{Error, Result};
-use crate::local::LocalDir;
-
-/// Smallest file there can be.
-const LEAST_SIZE: u64 = (ltx::HEADER_SIZE + ltx::TRAILER_SIZE) as u64;
+use crate::local::{LEAST_SIZE, LocalDir};
 
 /// Where the file of a transaction goes.
 pub(super) fn level_of(file: &Checked, txid: Txid) -> Level {

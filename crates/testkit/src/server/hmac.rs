@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 /// The code of `text` under `key`.
-pub(super) fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+pub fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     let mut block = [0_u8; 64];
     if key.len() > block.len() {
         block[..32].copy_from_slice(&Sha256::digest(key));
@@ -19,7 +19,7 @@ pub(super) fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
 }
 
 /// Bytes as lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
     let pairs = bytes
