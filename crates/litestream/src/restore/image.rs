@@ -12,7 +12,10 @@ use ltx::{Decoder, Header, PageSize, Pgno};
 use super::fetch::{Failed, Fetched, Files as FetchedFiles};
 use crate::error::{Error, Result};
 
+mod behind;
 mod decode;
+
+use behind::Behind;
 
 /// Pages gathered into one write: 1 MiB.
 const WRITE_SIZE: usize = 1 << 20;
@@ -34,6 +37,7 @@ pub(crate) struct Image {
     /// Consecutive pages on their way to the file.
     run: Vec<u8>,
     run_start: u64,
+    behind: Behind,
 }
 
 impl Image {
@@ -88,6 +92,7 @@ impl Image {
             written: vec![0; newest.commit as usize / 64 + 1],
             run: Vec::with_capacity(WRITE_SIZE),
             run_start: 0,
+            behind: Behind::default(),
         }
     }
 
@@ -112,6 +117,7 @@ impl Image {
 
     fn take_file<R: io::Read + Send>(&mut self, decoder: Decoder<R>, size: u64) -> Result<()> {
         let page_bytes = self.page_size.bytes();
+        self.behind.begin(size);
         decode::pages(decoder, size, page_bytes, &mut |pgno, page| {
             self.put(pgno, page)
         })?;
@@ -150,7 +156,9 @@ impl Image {
         if !self.run.is_empty() {
             write_at(&mut self.file, &self.run, self.run_start)
                 .map_err(|error| Error::io("write", &self.path, error))?;
+            let end = self.run_start + self.run.len() as u64;
             self.run.clear();
+            self.behind.wrote(&self.file, end);
         }
         Ok(())
     }

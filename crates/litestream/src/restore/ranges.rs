@@ -35,6 +35,9 @@ pub(super) fn stream(
     let parts = stream::iter(rest)
         .map(move |offset| fetch(Arc::clone(&store), Arc::clone(&meta), offset))
         .buffered(AHEAD);
+    let parts = parts
+        .map_ok(|chunks| stream::iter(chunks.into_iter().map(Ok)))
+        .try_flatten();
     stream::once(async { Ok(begin) })
         .chain(parts)
         .inspect(move |_| {
@@ -54,7 +57,12 @@ fn begin_of(part: u64) -> u64 {
     part.saturating_mul(PART)
 }
 
-async fn fetch(store: Arc<dyn ObjectStore>, meta: Arc<ObjectMeta>, offset: u64) -> Result<Bytes> {
+/// A whole part, in the pieces in which it came.
+async fn fetch(
+    store: Arc<dyn ObjectStore>,
+    meta: Arc<ObjectMeta>,
+    offset: u64,
+) -> Result<Vec<Bytes>> {
     let range = ByteRange::new(offset, PART);
     let object = store.get(meta.key.clone(), range).await?;
     let found = &object.meta;
@@ -68,23 +76,13 @@ async fn fetch(store: Arc<dyn ObjectStore>, meta: Arc<ObjectMeta>, offset: u64) 
     }
     let expected = range.len_in(meta.size);
     let chunks: Vec<Bytes> = object.body.try_collect().await?;
-    let bytes = join(chunks);
-    if bytes.len() as u64 != expected {
-        let detail = format!(
-            "at {offset}: expected {expected} bytes, found {}",
-            bytes.len()
-        );
+    let found: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+    if found != expected {
+        let detail = format!("at {offset}: expected {expected} bytes, found {found}");
         let error = Error::new(ErrorKind::Corrupt, Operation::Get);
         return Err(error.with_key(&meta.key).with_detail(detail));
     }
-    Ok(bytes)
-}
-
-fn join(mut chunks: Vec<Bytes>) -> Bytes {
-    match chunks.len() {
-        0 | 1 => chunks.pop().unwrap_or_default(),
-        _ => chunks.concat().into(),
-    }
+    Ok(chunks)
 }
 
 #[cfg(test)]
