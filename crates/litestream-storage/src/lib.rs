@@ -21,6 +21,7 @@
 
 #[cfg(feature = "abs")]
 mod abs;
+mod behind;
 mod blocking;
 mod body;
 #[cfg(any(
@@ -69,6 +70,7 @@ mod webdav;
 
 #[cfg(feature = "abs")]
 pub use abs::{AbsCredentials, AbsIdentity, AbsSettings, AbsStore};
+pub use behind::WriteBehind;
 pub use body::{Body, CHUNK_SIZE};
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Operation, Result};

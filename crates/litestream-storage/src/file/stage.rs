@@ -17,6 +17,7 @@ use super::steps::{FileStep, failed};
 use super::temp::{TempFile, temp_path};
 use super::version::while_version;
 use super::{Shared, object_meta, path};
+use crate::behind::WriteBehind;
 use crate::clock::from_unix_ms;
 use crate::{Condition, Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result, body};
 
@@ -29,6 +30,8 @@ pub(super) struct Staged {
     temp: TempFile,
     target: PathBuf,
     unsynced: Unsynced,
+    len: u64,
+    behind: WriteBehind,
 }
 
 impl Staged {
@@ -54,6 +57,8 @@ impl Staged {
             temp: opened?,
             target,
             unsynced,
+            len: 0,
+            behind: WriteBehind::default(),
         };
         staged.give_away();
         Ok(staged)
@@ -66,6 +71,7 @@ impl Staged {
                 (&self.temp.file).write_all(chunk)
             });
             written.map_err(failed(Operation::Put, FileStep::Write, &self.temp.path))?;
+            self.grew(chunk.len() as u64);
         }
         Ok(())
     }
@@ -97,8 +103,14 @@ impl Staged {
                 return Err(body::wrong_length(source, size, done));
             }
             done += copied;
+            self.grew(copied);
         }
         Ok(())
+    }
+
+    fn grew(&mut self, by: u64) {
+        self.len += by;
+        self.behind.wrote(&self.temp.file, self.len);
     }
 
     /// Makes the file durable and then visible under its final name.

@@ -7,18 +7,20 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use litestream_storage::WriteBehind;
 use ltx::{Decoder, Header, PageSize, Pgno};
 
 use super::fetch::{Failed, Fetched, Files as FetchedFiles};
 use crate::error::{Error, Result};
 
-mod behind;
 mod decode;
-
-use behind::Behind;
 
 /// Pages gathered into one write: 1 MiB.
 const WRITE_SIZE: usize = 1 << 20;
+
+/// Compressed size from which on a file has so many of the image's pages that they are written
+/// behind; the pages of a smaller one lie anywhere.
+const WRITTEN_BEHIND: u64 = 32 << 20;
 
 /// See the module. Memory: one bit per page.
 pub(crate) struct Image {
@@ -37,7 +39,8 @@ pub(crate) struct Image {
     /// Consecutive pages on their way to the file.
     run: Vec<u8>,
     run_start: u64,
-    behind: Behind,
+    /// Of the file that is applied, if it is a large one.
+    behind: Option<WriteBehind>,
 }
 
 impl Image {
@@ -92,7 +95,7 @@ impl Image {
             written: vec![0; newest.commit as usize / 64 + 1],
             run: Vec::with_capacity(WRITE_SIZE),
             run_start: 0,
-            behind: Behind::default(),
+            behind: None,
         }
     }
 
@@ -117,7 +120,7 @@ impl Image {
 
     fn take_file<R: io::Read + Send>(&mut self, decoder: Decoder<R>, size: u64) -> Result<()> {
         let page_bytes = self.page_size.bytes();
-        self.behind.begin(size);
+        self.behind = (size >= WRITTEN_BEHIND).then(WriteBehind::default);
         decode::pages(decoder, size, page_bytes, &mut |pgno, page| {
             self.put(pgno, page)
         })?;
@@ -158,7 +161,9 @@ impl Image {
                 .map_err(|error| Error::io("write", &self.path, error))?;
             let end = self.run_start + self.run.len() as u64;
             self.run.clear();
-            self.behind.wrote(&self.file, end);
+            if let Some(behind) = &mut self.behind {
+                behind.wrote(&self.file, end);
+            }
         }
         Ok(())
     }
