@@ -127,7 +127,7 @@ impl std::fmt::Debug for SftpSettings {
 ///
 /// [`put`](ObjectStore::put) makes missing directories, writes a temporary file of a name of its
 /// own, sets its times, syncs it, checks its length and renames it to its final name; then it
-/// syncs the directory. The syncs need `fsync@openssh.com`; on servers without it success
+/// syncs the directory. A large file is synced every 32 MiB, so that the last sync is a short one. The syncs need `fsync@openssh.com`; on servers without it success
 /// means that the server has taken everything, not that it survives the loss of its power.
 ///
 /// The rename replaces an older file in one step where the server offers

@@ -152,3 +152,31 @@ async fn uploads_that_are_cut_leave_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_large_file_is_synced_step_by_step() {
+    let server = server().await;
+    let store = bare(&server);
+    let all = content((32 << 20) + 100_000);
+    put(&store, "name", all.clone()).await.expect("stored");
+    let asked = server.asked();
+    let syncs = asked
+        .iter()
+        .filter(|asked| asked.verb == Verb::Fsync && asked.path.contains("name"));
+    assert_eq!(syncs.count(), 2, "on the way and at the end");
+    let before = server.asked().len();
+    let mut syncs = 0;
+    server.when(move |asked| {
+        syncs += usize::from(asked.verb == Verb::Fsync);
+        let is_first = asked.verb == Verb::Fsync && syncs == 1;
+        is_first.then_some(Misdeed::Instead(StatusCode::Failure))
+    });
+    let error = put(&store, "name", all[1..].to_vec());
+    let error = error.await.expect_err("the disk is not up to it");
+    assert!(error.to_string().contains("sync"), "{}", chain(&error));
+    let asked = server.asked().split_off(before);
+    let published = asked.iter().any(|asked| asked.verb == Verb::PosixRename);
+    assert!(!published, "{asked:?}");
+    assert!(read(&store, "name").await.expect("the old one") == all);
+    assert_eq!(files(&server), ["name"]);
+}
