@@ -31,9 +31,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use litestream::{Layout, Ownership};
-use litestream_storage::{Clock, Meter, Metered, ObjectStore, Pace, Paced, SystemClock};
-#[cfg(feature = "network")]
-use litestream_storage::{Retry, RetryPolicy, Retrying};
+use litestream_storage::{
+    Clock, Meter, Metered, ObjectStore, Pace, Paced, Retry, RetryPolicy, Retrying, SystemClock,
+};
 
 use crate::config::{BuildError, Replica, Target};
 
@@ -42,12 +42,41 @@ pub(crate) type Adopt = Box<dyn Fn(&Ownership) + Send + Sync>;
 
 /// An object store, ready for use. Nothing was connected or requested yet.
 pub(crate) struct Backend {
-    /// The store, with its layers.
-    pub(crate) store: Arc<dyn ObjectStore>,
+    /// The store, with all layers but the one that tries again.
+    tries: Arc<dyn ObjectStore>,
+    /// How it is tried again, if it is.
+    retry: Option<RetryPolicy>,
     /// How keys are built in stores of this type.
     pub(crate) layout: Layout,
     /// Set for stores on this machine, whose files belong to whom the database belongs to.
     pub(crate) adopt: Option<Adopt>,
+}
+
+/// Tries of a call when somebody waits for the answer: a connection that has just ended is not the
+/// state of a store.
+const FEW_TRIES: u32 = 3;
+
+impl Backend {
+    /// The store that everything else works with.
+    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
+        self.trying(self.retry.clone())
+    }
+
+    /// The store with little patience: what is wrong with it is told within seconds.
+    pub(crate) fn impatient_store(&self) -> Arc<dyn ObjectStore> {
+        self.trying(self.retry.clone().map(|policy| RetryPolicy {
+            tries: FEW_TRIES,
+            ..policy
+        }))
+    }
+
+    fn trying(&self, policy: Option<RetryPolicy>) -> Arc<dyn ObjectStore> {
+        let tries = Arc::clone(&self.tries);
+        match policy {
+            Some(policy) => Arc::new(Retry::new(tries, Retrying::new(policy))),
+            None => tries,
+        }
+    }
 }
 
 /// Counters of all stores of a type, by type word.
@@ -75,7 +104,7 @@ pub(crate) fn open(replica: &Replica) -> Result<Backend, BuildError> {
         Target::File(target) => {
             let backend = file::open(target);
             Ok(Backend {
-                store: paced(backend.store, replica.pace),
+                tries: paced(backend.tries, replica.pace),
                 ..backend
             })
         }
@@ -163,9 +192,9 @@ fn wrapped(
     if pace.upload.is_some() {
         policy.min_rate /= 16;
     }
-    let store = paced(Arc::new(metered(store)), pace);
     Backend {
-        store: Arc::new(Retry::new(store, Retrying::new(policy))),
+        tries: paced(Arc::new(metered(store)), pace),
+        retry: Some(policy),
         layout,
         adopt: None,
     }

@@ -90,7 +90,7 @@ pub(crate) fn replica(replica: &Replica) -> Result<Arc<litestream::Replica>, Bui
         sync_interval: replica.sync_interval,
         max_sync_ltx_files: replica.max_sync_ltx_files.unwrap_or(0),
     };
-    let mut replica = litestream::Replica::new(backend.store, backend.layout, settings);
+    let mut replica = litestream::Replica::new(backend.store(), backend.layout, settings);
     if let Some(adopt) = backend.adopt {
         replica = replica.adopting(adopt);
     }
@@ -117,7 +117,7 @@ fn owner() -> String {
 /// A replica to restore from.
 pub(crate) fn source(replica: &Replica) -> Result<Source, BuildError> {
     let backend = backend::open(replica)?;
-    Ok(Source::new(backend.store, backend.layout))
+    Ok(Source::new(backend.store(), backend.layout))
 }
 
 /// The settings of one database file.

@@ -22,7 +22,8 @@ pub(super) fn open(target: &FileTarget) -> Backend {
     ));
     let modes = Arc::clone(&store);
     Backend {
-        store: Arc::new(metered(store)),
+        tries: Arc::new(metered(store)),
+        retry: None,
         layout: Layout::Plain,
         adopt: Some(Box::new(move |ownership| {
             modes.set_modes(modes_of(ownership));

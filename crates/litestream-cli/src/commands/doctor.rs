@@ -78,7 +78,7 @@ fn run(context: &mut Context<'_>, parsed: &Parsed) -> Result<(), Error> {
     let mut patients = Vec::with_capacity(replicas.len());
     // All of them first: one that cannot be opened is an error before anything is written.
     for (database, name, replica) in replicas {
-        patients.push((database, name, backend::open(&replica)?.store));
+        patients.push((database, name, backend::open(&replica)?.impatient_store()));
     }
     let runtime = engine::runtime().map_err(DoctorError::Runtime)?;
     let examined: Result<_, DoctorError> = runtime.block_on(async {

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use testkit::server::stand_in::{Asked, Said, StandIn};
+
 use super::bucket::{BUCKET, Bucket};
 use super::place::{Place, Settings, ours};
 
@@ -46,4 +48,34 @@ fn another_time_and_ignored_conditions_are_found_out() {
     assert!(detail.contains("If-None-Match is ignored"), "{detail}");
     assert!(consequence.contains("no lease"), "{consequence}");
     assert!(bucket.state().objects.is_empty(), "left behind");
+}
+
+#[test]
+fn a_store_that_is_too_busy_says_so_itself() {
+    let place = Place::new();
+    let busy = |_: &Asked| {
+        let body = "<Error><Code>SlowDown</Code><Message>come back later</Message></Error>";
+        Said::status(503).with(body)
+    };
+    let server = StandIn::start(busy).expect("a free port");
+    let config = place.configure(&Settings {
+        replica: json!({
+            "type": "s3", "bucket": BUCKET, "path": "app", "region": "us-east-1",
+            "endpoint": server.endpoint(), "access-key-id": "K", "secret-access-key": "s",
+        }),
+        ..Settings::default()
+    });
+    let db = place.db();
+    let words = ["doctor", "-json", "-config"].map(Path::new);
+    let done = ours().run(words.into_iter().chain([&*config, &*db]));
+    let failure = done.expect_err("nothing works");
+    let answer: Value = serde_json::from_str(&failure.stdout).expect("JSON");
+    let probes = answer["replicas"][0]["probes"].as_array().expect("probes");
+    for name in ["list", "put"] {
+        let mut probes = probes.iter();
+        let probe = probes.find(|probe| probe["probe"] == name).expect(name);
+        assert_eq!(probe["result"], "failed", "{answer}");
+        let detail = probe["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("SlowDown"), "{detail}");
+    }
 }
