@@ -1,8 +1,9 @@
 //! Objects in a bucket of Alibaba Cloud OSS.
 //!
 //! Invariants: an object appears as a whole, by one upload or when an upload in parts is
-//! completed; an upload in parts that fails is aborted. The service has no conditions on the version
-//! of an object, so conditional puts and deletions are refused as unsupported.
+//! completed; an upload in parts that fails is aborted. Conditional puts and deletions are refused
+//! as unsupported: the service has none on the version of an object, and the one that there is
+//! nothing yet (`x-oss-forbid-overwrite`) is ignored by buckets that keep versions.
 
 mod delete;
 mod list;

@@ -295,13 +295,17 @@ impl Begun {
     fn aborting(&mut self) -> impl Future<Output = ()> + Send + 'static {
         self.is_over = true;
         let service = Arc::clone(&self.service);
-        let request = service.object(Method::DELETE, &self.key, &self.upload);
-        let key = self.key.clone();
+        let (key, upload) = (self.key.clone(), self.upload.clone());
         async move {
-            // What is left costs storage until a rule of the bucket removes it; nothing depends
-            // on it.
-            if let Err(error) = service.send(Operation::Put, request).await {
-                tracing::debug!(%key, %error, "cannot abort upload");
+            let aborted = service.retrying.clean_up(|| {
+                let request = service.object(Method::DELETE, &key, &upload);
+                service.send(Operation::Put, request)
+            });
+            match aborted.await {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    tracing::warn!(%key, %error, "unfinished upload is left in the bucket");
+                }
+                _ => {}
             }
         }
     }

@@ -6,8 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(feature = "oss", feature = "s3"))]
+use futures_util::future::{Either, select};
+
 use super::budget::{Budget, Jitter, RandomJitter, RetryPolicy};
 use crate::{Clock, Error, Result, SystemClock};
+#[cfg(any(feature = "oss", feature = "s3"))]
+use crate::{ErrorKind, Operation};
 
 /// How, and how often, something is tried again.
 #[derive(Debug, Clone)]
@@ -45,6 +50,22 @@ impl Retrying {
                 Ok(done) => return Ok(done),
                 Err(error) => self.again(&mut budget, error).await?,
             }
+        }
+    }
+
+    /// Cleans up after something that failed, or was given up: a few tries within a minute, since
+    /// somebody may wait for it and nothing depends on it.
+    #[cfg(any(feature = "oss", feature = "s3"))]
+    pub(crate) async fn clean_up<T, F>(&self, call: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut few = self.clone();
+        few.policy.tries = few.policy.tries.min(4);
+        let limit = self.clock.sleep(Duration::from_mins(1));
+        match select(std::pin::pin!(few.persist(call)), limit).await {
+            Either::Left((done, _)) => done,
+            Either::Right(_) => Err(Error::new(ErrorKind::Timeout, Operation::Put)),
         }
     }
 

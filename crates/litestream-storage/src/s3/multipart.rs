@@ -1,6 +1,6 @@
 //! Uploads in parts: begun, sent several parts at a time, completed or given up.
 //!
-//! Invariant: an upload that is not completed is aborted, also when the put is dropped, so that
+//! Invariant: an upload that is not completed is aborted, also when the put is dropped, in a few tries, so that
 //! no parts are left behind to be paid for.
 
 use aws_sdk_s3::Client;
@@ -9,6 +9,8 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass,
 };
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::error::named;
@@ -26,10 +28,10 @@ impl S3Store {
     ) -> Result<ObjectMeta> {
         let client = self.client(Operation::Put, Some(key)).await?;
         let mut upload = Upload {
+            store: self.clone(),
+            key: key.clone(),
             id: self.begin(&client, key, options).await?,
-            bucket: self.settings.bucket.clone(),
-            name: self.name(key),
-            client: Some(client),
+            is_over: false,
         };
         let sent = self.send_parts(&upload, key, first, rest).await;
         let result = match sent {
@@ -37,7 +39,7 @@ impl S3Store {
             Err(error) => Err(error),
         };
         match &result {
-            Ok(_) => upload.client = None,
+            Ok(_) => upload.is_over = true,
             // Waited for, so that a process that ends with this error leaves nothing behind.
             Err(_) => upload.abort().await,
         }
@@ -129,8 +131,8 @@ impl S3Store {
             let client = self.client(Operation::Put, Some(key)).await?;
             let request = client
                 .upload_part()
-                .bucket(&upload.bucket)
-                .key(&upload.name)
+                .bucket(&self.settings.bucket)
+                .key(self.name(key))
                 .upload_id(&upload.id)
                 .part_number(position)
                 .set_checksum_algorithm(self.checksum())
@@ -174,8 +176,8 @@ impl S3Store {
                 let client = self.client(Operation::Put, Some(key)).await?;
                 let request = client
                     .complete_multipart_upload()
-                    .bucket(&upload.bucket)
-                    .key(&upload.name)
+                    .bucket(&self.settings.bucket)
+                    .key(self.name(key))
                     .upload_id(&upload.id)
                     .set_if_none_match(absent)
                     .set_if_match(matching)
@@ -247,33 +249,40 @@ struct Sent {
     size: u64,
 }
 
-/// An upload that has begun; aborted when dropped with its client.
+/// An upload that has begun; aborted when dropped before it is over.
 struct Upload {
+    store: S3Store,
+    key: Key,
     id: String,
-    bucket: String,
-    name: String,
-    /// Taken away once there is nothing to abort.
-    client: Option<Client>,
+    is_over: bool,
 }
 
 impl Upload {
-    fn aborting(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let client = self.client.take()?;
-        let request = client
-            .abort_multipart_upload()
-            .bucket(&self.bucket)
-            .key(&self.name)
-            .upload_id(&self.id);
-        let name = self.name.clone();
-        Some(async move {
-            if let Err(error) = request.send().await {
-                tracing::debug!(
-                    name,
-                    error = &error as &dyn std::error::Error,
-                    "cannot abort upload"
-                );
+    fn aborting(&mut self) -> Option<BoxFuture<'static, ()>> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return None;
+        }
+        let (store, key, id) = (self.store.clone(), self.key.clone(), self.id.clone());
+        let aborting = async move {
+            // With the credentials of now, which may not be those of the parts.
+            let aborted = store.retrying.clean_up(|| async {
+                let client = store.client(Operation::Put, Some(&key)).await?;
+                let request = client
+                    .abort_multipart_upload()
+                    .bucket(&store.settings.bucket)
+                    .key(store.name(&key))
+                    .upload_id(&id);
+                let sent = request.send().await;
+                sent.map_err(|failure| store.failed(failure, Operation::Put, Some(&key)))
+            });
+            match aborted.await {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    tracing::warn!(%key, %error, "unfinished upload is left in the bucket");
+                }
+                _ => {}
             }
-        })
+        };
+        Some(aborting.boxed())
     }
 
     async fn abort(&mut self) {

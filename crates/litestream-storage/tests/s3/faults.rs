@@ -209,6 +209,26 @@ async fn an_upload_that_fails_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn an_abort_that_fails_is_tried_again() {
+    let fake = Fake::start().await;
+    let store = layered(fake.settings());
+    let mut aborts = 0;
+    fake.when(move |request, _| {
+        if request.method == "DELETE" {
+            aborts += 1;
+            return (aborts <= 3).then(|| Fault::Instead(Answer::error(503, "SlowDown")));
+        }
+        let part = request.parameter("partNumber");
+        let is_second = part.as_deref() == Some("2");
+        is_second.then(|| Fault::Instead(Answer::error(403, "AccessDenied")))
+    });
+    let body = stream(&content(PART * 3));
+    let error = put(&store, "large", body).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(fake.bucket().uploads.is_empty(), "aborted in the end");
+}
+
+#[tokio::test]
 async fn an_upload_that_is_dropped_is_aborted() {
     let fake = Fake::start().await;
     let store = bare(fake.settings());
