@@ -8,6 +8,15 @@ use testkit::server::stand_in::{Asked, Said, StandIn, decode, range};
 
 pub(crate) const BUCKET: &str = "bkt";
 
+/// Weather around a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weather {
+    /// Requests are refused with this status.
+    Refusing(u16),
+    /// Requests have their effect, and are said to have failed.
+    Forgetful,
+}
+
 /// The server.
 pub(crate) struct Bucket {
     server: StandIn,
@@ -19,6 +28,10 @@ pub(crate) struct State {
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     /// The only access key that is let in; the credentials of all others have expired.
     pub(crate) admits: Option<String>,
+    /// How everything is answered instead of what it should be.
+    pub(crate) weather: Option<Weather>,
+    /// How often it was.
+    pub(crate) struck: usize,
     /// Everything that was asked.
     pub(crate) asked: Vec<Asked>,
     writes: u64,
@@ -87,6 +100,18 @@ impl State {
         {
             return refusal(400, "ExpiredToken");
         }
+        self.struck += usize::from(self.weather.is_some());
+        match self.weather {
+            None => self.serve(asked),
+            Some(Weather::Refusing(status)) => refusal(status, "SlowDown"),
+            Some(Weather::Forgetful) => {
+                self.serve(asked);
+                refusal(500, "InternalError")
+            }
+        }
+    }
+
+    fn serve(&mut self, asked: &Asked) -> Said {
         let name = decode(asked.path.trim_start_matches(&format!("/{BUCKET}")));
         let name = name.strip_prefix('/').unwrap_or(&name);
         match asked.method.as_str() {
