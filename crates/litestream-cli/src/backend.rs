@@ -127,10 +127,7 @@ pub(crate) fn open(replica: &Replica) -> Result<Backend, BuildError> {
             Ok(wrapped(store, Layout::Plain, retry_policy(), replica.pace))
         }
         #[cfg(feature = "webdav")]
-        Target::Webdav(target) => {
-            let store = webdav::open(target, &replica.network)?;
-            Ok(wrapped(store, Layout::Plain, retry_policy(), replica.pace))
-        }
+        Target::Webdav(target) => webdav::open(target, &replica.network, replica.pace),
         #[cfg(not(all(
             feature = "abs",
             feature = "gs",

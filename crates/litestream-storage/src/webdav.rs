@@ -111,6 +111,9 @@ impl WebdavStore {
     /// A store that makes its requests with `client`. The rest is about bodies that can be read
     /// once: they are staged, and sent again from there.
     ///
+    /// A [`Retry`](crate::Retry) around it sees nothing of a stream's way from the staging to the
+    /// server: its [`in_flight`](crate::RetryPolicy::in_flight) is `u64::MAX`.
+    ///
     /// Fails when the address is none.
     pub fn new(settings: WebdavSettings, client: HttpClient, retrying: Retrying) -> Result<Self> {
         let root = settings.root.trim_matches('/').to_owned();

@@ -31,7 +31,9 @@ pub struct RetryPolicy {
     /// How many bytes of a stream are kept in memory to be sent again.
     pub replay_limit: usize,
     /// How many bytes of a stream a store may have on the way before it takes more: that long, at
-    /// [`min_rate`](Self::min_rate), a stream may stand still.
+    /// [`min_rate`](Self::min_rate), a stream may stand still. `u64::MAX` for a store that takes
+    /// the whole stream before it sends any of it: then the time is that of all that was taken,
+    /// as for a body of that size.
     pub in_flight: u64,
 }
 

@@ -20,6 +20,7 @@ struct Recording {
     source: BoxStream<'static, Result<Bytes>>,
     /// What was read so far, as long as it is within the limit.
     kept: Vec<Bytes>,
+    /// Bytes read so far, kept or not.
     size: usize,
     limit: usize,
     /// More was read than is kept, or the source failed: there is no second try.
@@ -60,6 +61,11 @@ impl Replay {
     pub(super) fn progress(&self) -> (u64, bool) {
         let recording = lock(&self.recording);
         (recording.polls, recording.source_waits)
+    }
+
+    /// Bytes that the source has given so far, in whichever try.
+    pub(super) fn taken(&self) -> u64 {
+        lock(&self.recording).size as u64
     }
 
     /// The whole stream, from its beginning. Ends all streams given out before.

@@ -59,10 +59,9 @@ async fn send<S: ObjectStore>(
     let call = shared
         .inner
         .put(key.clone(), source.body(), options.clone());
-    let limit = source.limit(shared);
-    match select(call, std::pin::pin!(source.stalled(shared, limit))).await {
+    match select(call, std::pin::pin!(source.stalled(shared))).await {
         Either::Left((result, _)) => result,
-        Either::Right(_) => Err(shared.timeout(Operation::Put, Some(key), limit)),
+        Either::Right((limit, _)) => Err(shared.timeout(Operation::Put, Some(key), limit)),
     }
 }
 
@@ -149,26 +148,31 @@ impl Source {
         match self {
             Self::Bytes(bytes) => shared.retrying.policy.put_limit(bytes.len() as u64),
             Self::File { size, .. } => shared.retrying.policy.put_limit(*size),
-            Self::Stream(_) => shared
-                .retrying
-                .policy
-                .put_limit(shared.retrying.policy.in_flight),
+            // What was not taken cannot be on the way.
+            Self::Stream(replay) => {
+                let policy = &shared.retrying.policy;
+                policy.put_limit(policy.in_flight.min(replay.taken()))
+            }
         }
     }
 
-    /// Completes when a try has had its time: all of it, or for a stream that long without the
-    /// store taking a chunk. Waiting for whoever makes the stream is not the store's fault.
-    async fn stalled<S>(&self, shared: &Shared<S>, limit: Duration) {
+    /// Completes when a try has had its time, and answers how long that was: all of it, or for a
+    /// stream that long without the store taking a chunk. Waiting for whoever makes the stream is
+    /// not the store's fault.
+    async fn stalled<S>(&self, shared: &Shared<S>) -> Duration {
         let mut before = None;
+        let mut limit = Duration::ZERO;
         loop {
             let now = match self {
                 Self::Bytes(_) | Self::File { .. } => None,
                 Self::Stream(replay) => Some(replay.progress()),
             };
             if before == Some(now) && now.is_none_or(|(_, source_waits)| !source_waits) {
-                return;
+                return limit;
             }
             before = Some(now);
+            // More may be on the way than before.
+            limit = self.limit(shared);
             shared.retrying.clock.sleep(limit).await;
         }
     }

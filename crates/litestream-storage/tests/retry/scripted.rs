@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use litestream_storage::{
     Body, ByteRange, Error, ErrorKind, Key, ListOptions, Object, ObjectMeta, ObjectStore,
     Operation, PutOptions, Result,
@@ -83,5 +84,45 @@ impl ObjectStore for Scripted {
             .map(|(key, kind)| (Key::from(key), Error::new(kind, Operation::Delete)))
             .collect();
         async { Ok(failures) }.boxed()
+    }
+}
+
+/// A store that takes the whole body, and then has it on the way for that long.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    pub(crate) sending: Duration,
+}
+
+impl ObjectStore for Staging {
+    fn kind(&self) -> &'static str {
+        "staging"
+    }
+
+    fn put(&self, key: Key, body: Body, _: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
+        async move {
+            let chunks: Vec<Bytes> = body.into_stream().try_collect().await?;
+            tokio::time::sleep(self.sending).await;
+            Ok(ObjectMeta {
+                size: chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+                ..Scripted::meta(key.as_str())
+            })
+        }
+        .boxed()
+    }
+
+    fn get(&self, _: Key, _: ByteRange) -> BoxFuture<'_, Result<Object>> {
+        unreachable!("it is put only")
+    }
+
+    fn head(&self, _: Key) -> BoxFuture<'_, Result<ObjectMeta>> {
+        unreachable!("it is put only")
+    }
+
+    fn list(&self, _: String, _: ListOptions) -> BoxStream<'_, Result<ObjectMeta>> {
+        unreachable!("it is put only")
+    }
+
+    fn delete(&self, _: Vec<Key>) -> BoxFuture<'_, Result<Vec<(Key, Error)>>> {
+        unreachable!("it is put only")
     }
 }

@@ -1,6 +1,7 @@
 //! What is sent again, and what is not.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,12 +9,12 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self};
 use litestream_storage::{
     Body, Clock as _, Condition, Error, ErrorKind, Fault, Key, ObjectStore as _, Operation,
-    PutOptions, SystemClock,
+    PutOptions, Retry, Retrying, SystemClock,
 };
 use tokio::time::Instant;
 
-use crate::scripted::Scripted;
-use crate::{UNAVAILABLE, faulty, fill, key, retry};
+use crate::scripted::{Scripted, Staging};
+use crate::{Fixed, UNAVAILABLE, faulty, fill, key, policy, retry};
 
 fn stream_of(chunks: Vec<Vec<u8>>) -> Body {
     let chunks = chunks.into_iter().map(|chunk| Ok(Bytes::from(chunk)));
@@ -120,6 +121,36 @@ async fn a_put_has_time_for_its_size() {
     fill(&store, vec![1; 100_000]).await;
     // 30 s, and 100 s for the bytes at the least rate.
     assert_eq!(started.elapsed().as_secs(), 130);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_staged_has_time_for_its_size_once_it_has_ended() {
+    let staged = |sending| {
+        let mut policy = policy();
+        policy.in_flight = u64::MAX;
+        let jitter = Arc::new(Fixed(0.0));
+        let retrying = Retrying::with(policy, Arc::new(SystemClock::new()), jitter);
+        Retry::new(Staging { sending }, retrying)
+    };
+    let body = || stream_of(vec![vec![1; 100_000]; 10]);
+    let ten_minutes = staged(Duration::from_mins(10));
+    let put = ten_minutes.put(key(), body(), PutOptions::default());
+    assert_eq!(put.await.expect("it has the time").size, 1_000_000);
+
+    // 30 s, and 1000 s for the bytes at the least rate.
+    let started = Instant::now();
+    let never = staged(Duration::MAX);
+    let put = never.put(key(), body(), PutOptions::default());
+    let error = put.await.expect_err("it stands still");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("1030000 ms"), "{error}");
+    assert_eq!(started.elapsed().as_secs(), 1030);
+
+    // Little cannot be on the way for long, whatever the store may have there.
+    let started = Instant::now();
+    let put = never.put(key(), stream_of(vec![vec![1; 2000]]), PutOptions::default());
+    put.await.expect_err("it stands still");
+    assert_eq!(started.elapsed().as_secs(), 32);
 }
 
 #[tokio::test(start_paused = true)]
