@@ -11,6 +11,7 @@
 //! | `multistatus` | the XML of answers about files |
 //! | `upload` | a body of known length, staged when it has none |
 //! | `write` | put and delete |
+//! | `temp` | the file of a put that is not there yet, and removing it |
 //! | `read` | get and head |
 //! | `walk` | list |
 
@@ -19,6 +20,7 @@ mod login;
 mod multistatus;
 mod read;
 mod request;
+mod temp;
 mod upload;
 mod walk;
 mod write;
@@ -84,7 +86,8 @@ impl std::fmt::Debug for WebdavSettings {
 /// [`put`](ObjectStore::put) sends the whole body under a temporary name, moves it to the final
 /// one, and checks the length of what is there. On servers that have no MOVE the body is sent
 /// under its final name, said once in the log: then a broken transfer may be seen by readers.
-/// Whether success survives a loss of power is up to the server.
+/// Whether success survives a loss of power is up to the server. A put that fails or is dropped
+/// removes its temporary file, or a later put does once the server can be reached again.
 ///
 /// # Cost
 ///
@@ -105,6 +108,7 @@ struct Shared {
     /// Set when the server turned out to have no MOVE.
     without_move: AtomicBool,
     retrying: Retrying,
+    leftovers: temp::Leftovers,
 }
 
 impl WebdavStore {
@@ -124,6 +128,7 @@ impl WebdavStore {
                 root,
                 without_move: AtomicBool::new(false),
                 retrying,
+                leftovers: temp::Leftovers::default(),
             }),
         })
     }

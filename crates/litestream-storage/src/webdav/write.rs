@@ -1,17 +1,18 @@
 //! Put and delete.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::StatusCode;
 use http::header::HeaderName;
 
 use super::multistatus::Properties;
 use super::request::{Content, rest};
+use super::temp::{self, Temp};
 use super::upload::Upload;
 use super::{KIND, Shared, file_meta};
 use crate::calls::delete_each;
 use crate::remote_path as path;
-use crate::tree::TEMP_SUFFIX;
 use crate::{Body, Condition, Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result};
 
 /// Deletions in flight.
@@ -20,7 +21,7 @@ const WINDOW: usize = 8;
 const PUT: Operation = Operation::Put;
 
 pub(super) async fn put(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     key: Key,
     body: Body,
     options: PutOptions,
@@ -42,21 +43,29 @@ pub(super) async fn put(
 }
 
 /// One try.
-async fn put_once(shared: &Shared, key: &Key, target: &str, upload: &Upload) -> Result<ObjectMeta> {
+async fn put_once(
+    shared: &Arc<Shared>,
+    key: &Key,
+    target: &str,
+    upload: &Upload,
+) -> Result<ObjectMeta> {
     if shared.without_move.load(Ordering::Relaxed) {
         send(shared, target, upload).await?;
     } else {
-        let temp = temp_name(target);
-        if let Err(error) = send(shared, &temp, upload).await {
-            discard(shared, &temp).await;
+        let temp = Temp::new(shared, target);
+        if let Err(error) = send(shared, temp.path(), upload).await {
+            temp.discard().await;
             return Err(error);
         }
-        publish(shared, &temp, target, upload).await?;
+        publish(shared, temp, target, upload).await?;
     }
     let there = find(shared, PUT, target).await?;
     let size = upload.size();
     match there.and_then(|found| file_meta(key.clone(), &found)) {
-        Some(meta) if meta.size == size => Ok(meta),
+        Some(meta) if meta.size == size => {
+            temp::clear(shared);
+            Ok(meta)
+        }
         Some(meta) => {
             let detail = format!("{target}: sent {size} bytes, found {}", meta.size);
             Err(Error::new(ErrorKind::Corrupt, PUT).with_detail(detail))
@@ -135,7 +144,7 @@ async fn make_collections(shared: &Shared, target: &str) -> Result<()> {
 }
 
 /// Gives the uploaded file its final name.
-async fn publish(shared: &Shared, temp: &str, target: &str, upload: &Upload) -> Result<()> {
+async fn publish(shared: &Shared, temp: Temp, target: &str, upload: &Upload) -> Result<()> {
     let headers = [
         (
             HeaderName::from_static("destination"),
@@ -145,23 +154,24 @@ async fn publish(shared: &Shared, temp: &str, target: &str, upload: &Upload) -> 
     ];
     let answer = shared
         .server
-        .send(PUT, "MOVE", temp, &headers, Content::Nothing)
+        .send(PUT, "MOVE", temp.path(), &headers, Content::Nothing)
         .await;
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            discard(shared, temp).await;
+            temp.discard().await;
             return Err(error);
         }
     };
     let status = answer.status();
     // 207: it could move a part of it, and a file has none.
     if status.is_success() && status != StatusCode::MULTI_STATUS {
+        temp.moved();
         rest(answer).await;
         return Ok(());
     }
     let error = shared.server.failed(PUT, "MOVE", answer).await;
-    discard(shared, temp).await;
+    temp.discard().await;
     if !matches!(
         status,
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
@@ -177,26 +187,6 @@ async fn publish(shared: &Shared, temp: &str, target: &str, upload: &Upload) -> 
         );
     }
     send(shared, target, upload).await
-}
-
-/// Removes what was uploaded in vain; left behind it is only a file that is never listed.
-async fn discard(shared: &Shared, temp: &str) {
-    let answer = shared
-        .server
-        .send(PUT, "DELETE", temp, &[], Content::Nothing)
-        .await;
-    if let Ok(answer) = answer {
-        rest(answer).await;
-    }
-}
-
-/// A name beside `target` that nobody else uses.
-fn temp_name(target: &str) -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let process = std::process::id();
-    let moment = crate::clock::unix_ms(std::time::SystemTime::now());
-    format!("{target}.{process}.{moment}{number:06}{TEMP_SUFFIX}")
 }
 
 pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, Error)>> {

@@ -1,5 +1,7 @@
 //! `WebDAV`.
 
+mod sending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
