@@ -107,6 +107,8 @@ struct Shared {
     root: String,
     /// Set when the server turned out to have no MOVE.
     without_move: AtomicBool,
+    /// Set when the server turned out to take paths for destinations, and not its own address.
+    moves_by_path: AtomicBool,
     retrying: Retrying,
     leftovers: temp::Leftovers,
 }
@@ -127,6 +129,7 @@ impl WebdavStore {
                 server,
                 root,
                 without_move: AtomicBool::new(false),
+                moves_by_path: AtomicBool::new(false),
                 retrying,
                 leftovers: temp::Leftovers::default(),
             }),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::StatusCode;
 use http::header::HeaderName;
+use http::{Response, StatusCode};
 
 use super::multistatus::Properties;
 use super::request::{Content, rest};
@@ -13,7 +13,9 @@ use super::upload::Upload;
 use super::{KIND, Shared, file_meta};
 use crate::calls::delete_each;
 use crate::remote_path as path;
-use crate::{Body, Condition, Error, ErrorKind, Key, ObjectMeta, Operation, PutOptions, Result};
+use crate::{
+    Body, Condition, Error, ErrorKind, HttpBody, Key, ObjectMeta, Operation, PutOptions, Result,
+};
 
 /// Deletions in flight.
 const WINDOW: usize = 8;
@@ -145,18 +147,7 @@ async fn make_collections(shared: &Shared, target: &str) -> Result<()> {
 
 /// Gives the uploaded file its final name.
 async fn publish(shared: &Shared, temp: Temp, target: &str, upload: &Upload) -> Result<()> {
-    let headers = [
-        (
-            HeaderName::from_static("destination"),
-            shared.server.address(target),
-        ),
-        (HeaderName::from_static("overwrite"), "T".to_owned()),
-    ];
-    let answer = shared
-        .server
-        .send(PUT, "MOVE", temp.path(), &headers, Content::Nothing)
-        .await;
-    let answer = match answer {
+    let answer = match rename(shared, temp.path(), target).await {
         Ok(answer) => answer,
         Err(error) => {
             temp.discard().await;
@@ -164,8 +155,7 @@ async fn publish(shared: &Shared, temp: Temp, target: &str, upload: &Upload) -> 
         }
     };
     let status = answer.status();
-    // 207: it could move a part of it, and a file has none.
-    if status.is_success() && status != StatusCode::MULTI_STATUS {
+    if is_moved(status) {
         temp.moved();
         rest(answer).await;
         return Ok(());
@@ -187,6 +177,51 @@ async fn publish(shared: &Shared, temp: Temp, target: &str, upload: &Upload) -> 
         );
     }
     send(shared, target, upload).await
+}
+
+/// MOVE, in whichever way of writing the destination the server takes.
+///
+/// A whole address is what every server reads. But one behind a proxy that ends TLS, or that gives
+/// it another name, takes that address for another server's (502, or 400 in nginx), where it knows
+/// its own paths.
+async fn rename(shared: &Shared, temp: &str, target: &str) -> Result<Response<HttpBody>> {
+    let server = &shared.server;
+    let rename = |destination: String| async move {
+        let headers = [
+            (HeaderName::from_static("destination"), destination),
+            (HeaderName::from_static("overwrite"), "T".to_owned()),
+        ];
+        server
+            .send(PUT, "MOVE", temp, &headers, Content::Nothing)
+            .await
+    };
+    if shared.moves_by_path.load(Ordering::Relaxed) {
+        return rename(server.target(target)).await;
+    }
+    let first = rename(server.address(target)).await?;
+    if !matches!(
+        first.status(),
+        StatusCode::BAD_GATEWAY | StatusCode::BAD_REQUEST
+    ) {
+        return Ok(first);
+    }
+    match rename(server.target(target)).await {
+        Ok(second) if is_moved(second.status()) => {
+            shared.moves_by_path.store(true, Ordering::Relaxed);
+            rest(first).await;
+            Ok(second)
+        }
+        Ok(second) => {
+            rest(second).await;
+            Ok(first)
+        }
+        Err(_) => Ok(first),
+    }
+}
+
+/// 207: it could move a part of it, and a file has none.
+fn is_moved(status: StatusCode) -> bool {
+    status.is_success() && status != StatusCode::MULTI_STATUS
 }
 
 pub(super) async fn delete(shared: &Shared, keys: Vec<Key>) -> Result<Vec<(Key, Error)>> {

@@ -1,5 +1,6 @@
 //! `WebDAV`.
 
+mod moves;
 mod sending;
 
 use std::sync::Arc;

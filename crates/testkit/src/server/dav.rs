@@ -124,7 +124,11 @@ fn store(state: &mut State, path: String, node: Node) -> Said {
 
 fn rename(state: &mut State, path: &str, asked: &Asked) -> Said {
     let destination = asked.header("destination").unwrap_or_default();
-    let target = destination.splitn(4, '/').nth(3).unwrap_or_default();
+    // A whole address, or a path.
+    let target = match destination.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => destination,
+    };
     let target = decode(target.trim_matches('/'));
     let Some(node @ Node::File { .. }) = state.get(path).cloned() else {
         return Said::status(404);
