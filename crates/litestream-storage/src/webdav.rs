@@ -94,7 +94,7 @@ impl std::fmt::Debug for WebdavSettings {
 /// A put has three requests, and one more per missing collection. A body without a known length
 /// is staged first, up to 4 MiB in memory and beyond that in a temporary file, since many servers
 /// refuse bodies without it. A get has one request, or two where the server leaves open whether
-/// it sent a file; a listing one per collection.
+/// it sent a file; a listing one per collection, and one more per file whose length it lacks.
 #[derive(Debug, Clone)]
 pub struct WebdavStore {
     shared: Arc<Shared>,

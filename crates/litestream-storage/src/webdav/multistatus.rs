@@ -23,6 +23,8 @@ pub(super) struct Properties {
     pub(super) size: Option<u64>,
     /// When it was stored, in Unix milliseconds.
     pub(super) modified: Option<i64>,
+    /// What the server says instead of all that, other than that nothing is there.
+    pub(super) refused: Option<u16>,
 }
 
 /// The question for these properties.
@@ -193,12 +195,17 @@ impl Parser {
                 self.response.modified = modified.or(self.response.modified);
             }
             (Some(Element::Response), Some(Element::Multistatus)) => {
-                let gone = self.status.is_some_and(|status| status >= 400);
+                let refused = self.status.filter(|status| *status >= 400);
+                let is_gone = matches!(refused, Some(404 | 410));
                 if let Some(path) = self.href.take().as_deref().and_then(path_of)
-                    && !gone
+                    && !is_gone
                 {
                     let properties = std::mem::take(&mut self.response);
-                    self.found.push(Properties { path, ..properties });
+                    self.found.push(Properties {
+                        path,
+                        refused,
+                        ..properties
+                    });
                 }
             }
             _ => {}

@@ -12,7 +12,6 @@ use http::{Response, StatusCode};
 use bytes::Bytes;
 
 use super::request::{Content, rest};
-use super::write::find;
 use super::{KIND, Shared, file_meta, multistatus, object_meta};
 use crate::remote_path as path;
 use crate::{
@@ -28,7 +27,7 @@ pub(super) async fn head(shared: &Shared, key: Key) -> Result<ObjectMeta> {
 
 /// The metadata of a file, by its properties.
 async fn look(shared: &Shared, operation: Operation, key: Key, target: &str) -> Result<ObjectMeta> {
-    let found = find(shared, operation, target).await?;
+    let found = shared.server.find(operation, target).await?;
     let Some(found) = found.filter(|found| !found.collection) else {
         return Err(Error::new(ErrorKind::NotFound, operation));
     };

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    RETRY_AFTER,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, RETRY_AFTER,
 };
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
@@ -215,6 +215,62 @@ impl Server {
         }
     }
 
+    /// What is at `path`, unless there is nothing. Of a file always its length.
+    pub(super) async fn find(
+        &self,
+        operation: Operation,
+        path: &str,
+    ) -> Result<Option<Properties>> {
+        let found = self.properties(operation, path, "0").await?;
+        match found.into_iter().next() {
+            Some(found) => self.whole(operation, path, found).await,
+            None => Ok(None),
+        }
+    }
+
+    /// `found`, which is at `path`, with the length of a file if it lacks that: from another
+    /// answer then. `None` when it is gone; fails when the server does not tell.
+    pub(super) async fn whole(
+        &self,
+        operation: Operation,
+        path: &str,
+        found: Properties,
+    ) -> Result<Option<Properties>> {
+        if let Some(refused) = found.refused {
+            return Err(refusal(operation, path, refused));
+        }
+        if found.collection || found.size.is_some() {
+            return Ok(Some(found));
+        }
+        let headers = [(ACCEPT_ENCODING, "identity".to_owned())];
+        let answer = self
+            .send(operation, "HEAD", path, &headers, Content::Nothing)
+            .await?;
+        match answer.status() {
+            status if status.is_success() => {
+                let length = answer.headers().get(CONTENT_LENGTH);
+                let length = length.and_then(|length| length.to_str().ok()?.trim().parse().ok());
+                rest(answer).await;
+                let Some(length) = length else {
+                    return Err(Error::new(ErrorKind::Corrupt, operation)
+                        .with_detail(format!("the server tells no length of {path}")));
+                };
+                Ok(Some(Properties {
+                    size: Some(length),
+                    ..found
+                }))
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                rest(answer).await;
+                Ok(None)
+            }
+            _ => {
+                let what = format!("HEAD {path}");
+                Err(self.failed(operation, &what, answer).await)
+            }
+        }
+    }
+
     async fn refused(&self, operation: Operation, answer: Response<HttpBody>) -> Error {
         let error = self.failed(operation, "login", answer).await;
         if self.login.must_ask() {
@@ -258,6 +314,15 @@ fn full(bytes: Bytes) -> Full<Bytes> {
 pub(super) async fn rest(answer: Response<HttpBody>) {
     let read: Result<Bytes, HttpError> = answer.into_body().collect_at_most(MOST_REST).await;
     drop(read);
+}
+
+/// The error of a file about which an answer says nothing but this status.
+pub(super) fn refusal(operation: Operation, path: &str, status: u16) -> Error {
+    let kind = StatusCode::from_u16(status)
+        .map_or(ErrorKind::Io, |status| kind_of(status, &HeaderMap::new()));
+    Error::new(kind, operation)
+        .with_code(status.to_string())
+        .with_detail(format!("the server answers {status} about {path}"))
 }
 
 fn kind_of(status: StatusCode, headers: &HeaderMap) -> ErrorKind {

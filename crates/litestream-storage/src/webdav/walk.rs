@@ -5,9 +5,10 @@
 use futures_util::stream::BoxStream;
 
 use super::multistatus::Properties;
+use super::request::refusal;
 use super::{KIND, Shared, file_meta};
 use crate::remote_path::{self as path, Directories};
-use crate::tree::Wanted;
+use crate::tree::{TEMP_SUFFIX, Wanted};
 use crate::{Key, ListOptions, ObjectMeta, Operation, Result};
 
 const LIST: Operation = Operation::List;
@@ -54,7 +55,11 @@ impl Directories for Walk<'_> {
     }
 
     async fn object(&self, file: Entry) -> Result<Option<ObjectMeta>> {
-        Ok(file_meta(Key::new(file.key), &file.properties))
+        let target = path::join(&self.shared.root, &file.key);
+        let key = Key::new(file.key);
+        let found = self.shared.server.whole(LIST, &target, file.properties);
+        let found = found.await.map_err(|error| error.with_key(&key))?;
+        Ok(found.and_then(|found| file_meta(key, &found)))
     }
 }
 
@@ -72,8 +77,7 @@ impl Walk<'_> {
             Ok(found) => found,
             Err(error) => {
                 // Servers have many words for a file where a collection was expected.
-                let plain = self.shared.server.properties(LIST, path, "0").await;
-                match plain.map(|found| found.into_iter().next()) {
+                match self.shared.server.find(LIST, path).await {
                     Ok(found) if found.as_ref().is_none_or(|found| !found.collection) => {
                         return Ok(Vec::new());
                     }
@@ -81,6 +85,9 @@ impl Walk<'_> {
                 }
             }
         };
+        if let Some(status) = own(&found).and_then(|own| own.refused) {
+            return Err(refusal(LIST, &target, status));
+        }
         let mut entries: Vec<_> = below(found)
             .filter_map(|(name, properties)| self.entry(key, &name, properties))
             .collect();
@@ -98,22 +105,33 @@ impl Walk<'_> {
         let wanted = if properties.collection {
             self.wanted.directory(&key)
         } else {
+            // What the server does not tell about may be either.
             self.wanted.object(&key)
+                || properties.refused.is_some()
+                    && !name.ends_with(TEMP_SUFFIX)
+                    && self.wanted.directory(&format!("{key}/"))
         };
         wanted.then_some(Entry { key, properties })
     }
 }
 
-/// The entries of a collection by name, without itself: that is the one with the shortest path,
-/// whatever a proxy in between has made of the paths.
+/// The collection itself among its entries: that is the one with the shortest path, whatever a
+/// proxy in between has made of the paths.
+fn own(found: &[Properties]) -> Option<&Properties> {
+    found.iter().min_by_key(|entry| trim(&entry.path).len())
+}
+
+/// The entries of a collection by name, without itself.
 fn below(found: Vec<Properties>) -> impl Iterator<Item = (String, Properties)> {
-    let trim = |path: &str| path.trim_end_matches('/').to_owned();
-    let own = found.iter().map(|entry| trim(&entry.path));
-    let own = own.min_by_key(String::len).unwrap_or_default();
+    let own = own(&found).map(|own| trim(&own.path).to_owned());
+    let own = own.unwrap_or_default();
     found.into_iter().filter_map(move |entry| {
-        let path = trim(&entry.path);
-        let name = path.strip_prefix(own.as_str())?.strip_prefix('/')?;
-        let name = name.to_owned();
+        let name = trim(&entry.path).strip_prefix(own.as_str())?;
+        let name = name.strip_prefix('/')?.to_owned();
         Some((name, entry))
     })
+}
+
+fn trim(path: &str) -> &str {
+    path.trim_end_matches('/')
 }

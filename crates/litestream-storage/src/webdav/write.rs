@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use http::header::HeaderName;
 use http::{Response, StatusCode};
 
-use super::multistatus::Properties;
 use super::request::{Content, rest};
 use super::temp::{self, Temp};
 use super::upload::Upload;
@@ -61,7 +60,7 @@ async fn put_once(
         }
         publish(shared, temp, target, upload).await?;
     }
-    let there = find(shared, PUT, target).await?;
+    let there = shared.server.find(PUT, target).await?;
     let size = upload.size();
     match there.and_then(|found| file_meta(key.clone(), &found)) {
         Some(meta) if meta.size == size => {
@@ -78,16 +77,6 @@ async fn put_once(
             Err(Error::new(ErrorKind::Io, PUT).with_detail(detail))
         }
     }
-}
-
-/// What is at `path`, unless there is nothing.
-pub(super) async fn find(
-    shared: &Shared,
-    operation: Operation,
-    path: &str,
-) -> Result<Option<Properties>> {
-    let found = shared.server.properties(operation, path, "0").await?;
-    Ok(found.into_iter().next())
 }
 
 /// PUT, with the collections that are missing.
@@ -239,7 +228,7 @@ async fn remove(shared: &Shared, key: &Key) -> Result<()> {
         StatusCode::NOT_FOUND | StatusCode::GONE => {}
         status if status.is_success() && status != StatusCode::MULTI_STATUS => {}
         // Below something that is missing, or is a file.
-        StatusCode::CONFLICT if find(shared, Operation::Delete, &target).await?.is_none() => {}
+        StatusCode::CONFLICT if is_nothing(shared, &target).await? => {}
         _ => {
             return Err(shared
                 .server
@@ -249,4 +238,9 @@ async fn remove(shared: &Shared, key: &Key) -> Result<()> {
     }
     rest(answer).await;
     Ok(())
+}
+
+async fn is_nothing(shared: &Shared, target: &str) -> Result<bool> {
+    let found = shared.server.find(Operation::Delete, target).await?;
+    Ok(found.is_none())
 }

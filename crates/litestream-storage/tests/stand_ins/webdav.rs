@@ -1,5 +1,6 @@
 //! `WebDAV`.
 
+mod listings;
 mod moves;
 mod sending;
 

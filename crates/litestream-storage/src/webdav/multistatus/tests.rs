@@ -11,6 +11,7 @@ fn file(path: &str, size: u64) -> Properties {
         collection: false,
         size: Some(size),
         modified: Some(784_111_777_000),
+        refused: None,
     }
 }
 
@@ -55,6 +56,24 @@ fn other_namespaces_and_places_do_not_count() {
     let all = found(xml);
     assert_eq!(all.len(), 1, "{all:?}");
     assert_eq!((all[0].path.as_str(), all[0].size), ("/a", Some(2)));
+}
+
+#[test]
+fn what_a_server_refuses_to_tell_is_there_and_what_is_gone_is_not() {
+    for (status, refused) in [
+        ("200 OK", Some(None)),
+        ("403 Forbidden", Some(Some(403))),
+        ("503 Busy", Some(Some(503))),
+        ("404 Not Found", None),
+        ("410 Gone", None),
+    ] {
+        let xml = format!(
+            r#"<multistatus xmlns="DAV:"><response><href>/a</href>
+<status>HTTP/1.1 {status}</status></response></multistatus>"#
+        );
+        let all = found(&xml);
+        assert_eq!(all.first().map(|file| file.refused), refused, "{status}");
+    }
 }
 
 #[test]
