@@ -3,6 +3,7 @@
 //! does when the service has a bad day.
 #![cfg(feature = "s3")]
 
+mod amazon;
 mod bucket;
 mod chain;
 mod debug;

@@ -18,7 +18,6 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::operation::get_bucket_location::GetBucketLocationError;
 
-use super::debug::S3Debug;
 use super::error::{Failure, RawResponse, named};
 use super::settings::S3Settings;
 use super::{sign, wire};
@@ -104,11 +103,7 @@ impl Connection {
             _ => Builder::from(&self.environment(&region).load().await),
         };
         let mut builder = quiet(builder)
-            .http_client(wire::client(
-                self.http.clone(),
-                settings.consistent,
-                settings.debug,
-            ))
+            .http_client(wire::client(self.http.clone(), Some(settings)))
             .region(region)
             .force_path_style(settings.path_style)
             .use_arn_region(true);
@@ -133,7 +128,7 @@ impl Connection {
     /// credentials of the settings they are looked for when the first request is signed.
     fn environment(&self, region: &Region) -> ConfigLoader {
         let loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(wire::client(self.http.clone(), false, S3Debug::default()))
+            .http_client(wire::client(self.http.clone(), None))
             // Theirs would be read from the environment, and a senseless one there is a panic.
             .retry_config(RetryConfig::standard())
             .region(region.clone());
@@ -150,7 +145,7 @@ impl Connection {
     fn web_identity(&self, region: &Region) -> WebIdentityTokenCredentialsProvider {
         let config = ProviderConfig::without_region()
             .with_region(Some(region.clone()))
-            .with_http_client(wire::client(self.http.clone(), false, S3Debug::default()));
+            .with_http_client(wire::client(self.http.clone(), None));
         WebIdentityTokenCredentialsProvider::builder()
             .configure(&config)
             .build()

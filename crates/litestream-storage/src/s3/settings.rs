@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Uri;
+use http::uri::Scheme;
 use md5::{Digest as _, Md5};
 
 use super::debug::S3Debug;
@@ -83,9 +85,11 @@ impl S3Settings {
         if self.part_size < MIN_PART_SIZE {
             return Err(S3SettingsError::PartSize(self.part_size));
         }
-        let plain = self.endpoint.as_deref().and_then(plain_host);
-        match (&self.encryption, plain) {
-            (S3Encryption::Customer(_), Some(host)) if !is_private(host) => {
+        // What is no address fails with the first request.
+        let address: Option<Uri> = self.endpoint.as_deref().and_then(|text| text.parse().ok());
+        let clear = address.as_ref().and_then(in_the_clear);
+        match (&self.encryption, clear) {
+            (S3Encryption::Customer(_), Some(host)) => {
                 Err(S3SettingsError::CustomerKeyInTheClear(host.to_owned()))
             }
             _ => Ok(()),
@@ -93,24 +97,26 @@ impl S3Settings {
     }
 }
 
-/// The host of an endpoint that is spoken to without TLS.
-fn plain_host(endpoint: &str) -> Option<&str> {
-    let rest = endpoint.strip_prefix("http://")?;
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    if let Some(literal) = authority.strip_prefix('[') {
-        return literal.split(']').next();
-    }
-    authority.split(':').next()
+/// The host of an address that is reached without TLS over more than this machine or a private
+/// network.
+pub(super) fn in_the_clear(address: &Uri) -> Option<&str> {
+    let host = address.host().unwrap_or_default();
+    let is_safe = address.scheme() == Some(&Scheme::HTTPS) || is_private(host);
+    (!is_safe).then_some(host)
 }
 
 /// Whether a host is this machine or in a private network.
 fn is_private(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         Ok(IpAddr::V6(ip)) => {
             ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
         }
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
+        // The bucket may stand before it.
+        Err(_) => {
+            let host = host.to_ascii_lowercase();
+            host == "localhost" || host.ends_with(".localhost")
+        }
     }
 }
 
@@ -281,6 +287,11 @@ mod tests {
             ("http://s3.example.com", false),
             ("http://8.8.8.8:9000", false),
             ("http://localhost.example.com", false),
+            ("http://localhost:1@s3.example.com", false),
+            ("HTTP://s3.example.com", false),
+            ("http://bkt.localhost:9000", true),
+            ("http://notlocalhost", false),
+            ("http://[2001:db8::1]:9000", false),
         ] {
             let settings = S3Settings {
                 endpoint: Some(endpoint.into()),

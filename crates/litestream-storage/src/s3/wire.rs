@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use http::{HeaderName, HeaderValue, header};
 
 use super::debug::S3Debug;
+use super::settings::{S3Settings, S3SettingsError, in_the_clear};
 use crate::http::HttpClient;
 
 /// Header of Tigris that asks for answers as of the newest write.
@@ -22,18 +23,26 @@ const CONSISTENT: HeaderName = HeaderName::from_static("x-tigris-consistent");
 struct Wire {
     http: HttpClient,
     consistent: bool,
+    /// Requests hold a key that nobody may read on the way.
+    confidential: bool,
     debug: S3Debug,
     /// Limit until the head of the answer, of those that ask a machine that may not be there.
     limit: Option<Duration>,
 }
 
-/// What the SDK sends its requests to S3 with.
-pub(super) fn client(http: HttpClient, consistent: bool, debug: S3Debug) -> SharedHttpClient {
+/// What the SDK sends its requests with: those to the bucket of `settings`, or without any, to
+/// others.
+pub(super) fn client(http: HttpClient, settings: Option<&S3Settings>) -> SharedHttpClient {
+    let consistent = settings.is_some_and(|settings| settings.consistent);
+    let confidential =
+        settings.is_some_and(|settings| settings.encryption.customer_key().is_some());
+    let debug = settings.map_or_else(S3Debug::default, |settings| settings.debug);
     http_client_fn(move |settings, _| {
         let (connect, read) = (settings.connect_timeout(), settings.read_timeout());
         SharedHttpConnector::new(Wire {
             http: http.clone(),
             consistent,
+            confidential,
             debug,
             limit: read.map(|read| read + connect.unwrap_or_default()),
         })
@@ -57,6 +66,9 @@ impl HttpConnector for Wire {
 
 impl Wire {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        if self.confidential {
+            ensure_confidential(request.uri())?;
+        }
         self.debug.sending(&request);
         let mut request = request
             .try_into_http1x()
@@ -92,5 +104,18 @@ impl Wire {
         let response = http::Response::from_parts(head, body);
         HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
             .map_err(|error| ConnectorError::other(error.into(), None))
+    }
+}
+
+/// The address that counts: environment and profiles may name another than the settings do.
+fn ensure_confidential(address: &str) -> Result<(), ConnectorError> {
+    let clear = address
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| ConnectorError::user(error.into()))?;
+    match in_the_clear(&clear) {
+        None => Ok(()),
+        Some(host) => Err(ConnectorError::user(
+            S3SettingsError::CustomerKeyInTheClear(host.to_owned()).into(),
+        )),
     }
 }
