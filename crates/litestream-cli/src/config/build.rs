@@ -490,6 +490,12 @@ impl Source<'_> {
             Some(_) => oss_host(&host),
             None => (host, None),
         };
+        if bucket.is_empty() {
+            return Err(BuildError::Required {
+                what: "bucket",
+                kind: "oss",
+            });
+        }
         let region = settings.region.clone().or(in_url);
         let concurrency = settings
             .concurrency
@@ -572,12 +578,15 @@ fn file_path(url: &Url) -> String {
     path
 }
 
-/// Bucket and region of `BUCKET.oss-REGION[-internal].aliyuncs.com`.
+/// Bucket and region of `[BUCKET.]oss-REGION[-internal].aliyuncs.com`; without a bucket it is
+/// missing, not named like the host.
 fn oss_host(host: &str) -> (String, Option<String>) {
-    let parts = host
-        .strip_suffix(".aliyuncs.com")
-        .and_then(|rest| rest.split_once(".oss-"));
-    match parts {
+    let place = host.strip_suffix(".aliyuncs.com").and_then(|rest| {
+        rest.strip_prefix("oss-")
+            .map(|region| ("", region))
+            .or_else(|| rest.split_once(".oss-"))
+    });
+    match place {
         None => (host.to_owned(), None),
         Some((bucket, region)) => {
             let region = region.strip_suffix("-internal").unwrap_or(region);

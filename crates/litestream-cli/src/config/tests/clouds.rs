@@ -90,3 +90,29 @@ fn alibaba_keys_come_in_pairs() {
     assert_eq!(target.session_token.as_deref(), Some("token"));
     assert_eq!(target.region, "cn-hangzhou");
 }
+
+#[test]
+fn hosts_of_alibaba_name_bucket_and_region() {
+    for (host, bucket, region) in [
+        ("b.oss-cn-shanghai.aliyuncs.com", "b", "cn-shanghai"),
+        (
+            "b.oss-cn-shanghai-internal.aliyuncs.com",
+            "b",
+            "cn-shanghai",
+        ),
+        ("b.example.com", "b.example.com", "cn-hangzhou"),
+        ("aliyuncs.com", "aliyuncs.com", "cn-hangzhou"),
+    ] {
+        let Ok(Target::Oss(target)) = of_url(&[], &format!("oss://{host}/p")) else {
+            panic!("{host}")
+        };
+        assert_eq!((&*target.bucket, &*target.region), (bucket, region));
+    }
+    for host in [
+        "oss-cn-shanghai.aliyuncs.com",
+        "oss-cn-shanghai-internal.aliyuncs.com",
+    ] {
+        let refused = "bucket required for oss replica".to_owned();
+        assert_eq!(of_url(&[], &format!("oss://{host}/p")), Err(refused));
+    }
+}
