@@ -256,6 +256,7 @@ macro_rules! section {
         $vis:vis struct $name:ident($type:literal, $list:literal) {
             $($(#[$doc:meta])* $field:ident: $field_type:ty = $key:literal,)*
             $(@shared $shared:ident: $shared_type:ty,)?
+            $(@unwritten $(#[$unwritten_doc:meta])* $unwritten:ident: $unwritten_type:ty,)?
         }
     ) => {
         $(#[$meta])*
@@ -266,6 +267,7 @@ macro_rules! section {
                 /// Keys shared with other sections.
                 $vis $shared: $shared_type,
             )?
+            $($(#[$unwritten_doc])* $vis $unwritten: $unwritten_type,)?
         }
 
         impl $crate::config::decode::Section for $name {

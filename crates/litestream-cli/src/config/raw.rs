@@ -79,6 +79,9 @@ section! {
         /// Everything in one text.
         url: Option<String> = "url",
         @shared settings: ReplicaSettings,
+        @unwritten
+        /// The URL came over the control socket, where a little more is understood.
+        registered: bool,
     }
 }
 

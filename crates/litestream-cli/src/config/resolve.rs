@@ -8,7 +8,7 @@ use super::raw::{RawConfig, RawDatabase, RawReplica};
 use super::settings::ReplicaSettings;
 use super::{
     Config, ConfigError, DatabaseConfig, Directory, Location, Snapshot, Socket, Warning, defaults,
-    s3_target, snapshots, validate, yaml,
+    snapshots, validate, yaml,
 };
 use crate::duration::Span;
 use crate::env::Env;
@@ -50,10 +50,9 @@ pub fn of_database(env: &Env, path: &Path, urls: &[String]) -> Config {
     of_replicas(env, path, replicas.collect())
 }
 
-/// What a registered URL says that is a key of its own in a configuration: how objects are
-/// encrypted, and who logs in to NATS.
+/// What a registered URL says that is a key of its own in a configuration: who logs in to NATS.
 fn settings_in(text: &str) -> ReplicaSettings {
-    let mut settings = s3_target::encryption(text);
+    let mut settings = ReplicaSettings::default();
     if let Ok(url) = Url::parse(text)
         && url.scheme == "nats"
         && let Some((user, password)) = url.user
@@ -77,11 +76,12 @@ fn of_replicas(env: &Env, path: &Path, replicas: Vec<RawReplica>) -> Config {
 
 /// The configuration of a database that is registered while the daemon runs.
 pub fn of_registered(env: &Env, path: &Path, url: &str) -> Config {
-    let replica = in_login_folder(url).unwrap_or_else(|| RawReplica {
-        url: Some(s3_target::registered(env, url)),
+    let mut replica = in_login_folder(url).unwrap_or_else(|| RawReplica {
+        url: Some(url.to_owned()),
         settings: settings_in(url),
         ..RawReplica::default()
     });
+    replica.registered = true;
     of_replicas(env, path, vec![replica])
 }
 

@@ -6,14 +6,13 @@ mod registered;
 use super::build::{BuildError, Source};
 use super::decode::Bytes;
 use super::defaults;
-use super::settings::ReplicaSettings;
 use crate::os_error;
 use crate::paths;
 use crate::url::Url;
 
 pub(super) use provider::with_https;
 use provider::{Provider, with_scheme};
-pub(super) use registered::{encryption, registered};
+use registered::Encryption;
 
 /// A bucket of S3 or of something that speaks its protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,16 +111,18 @@ pub(super) fn access_point(text: &str) -> Result<Option<Url>, BuildError> {
 pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
     let settings = source.settings;
     source.exclude("s3", "bucket", settings.bucket.as_ref())?;
-    let host = source
+    let mut host = source
         .url
         .map_or_else(HostForm::default, |url| host_form(&url.host));
-    let query = Query(source.url);
-    let flag = |names: &[&str]| query.text(names).map(|value| is_true(&value));
-    let address = Address::of(settings, &query, &host);
     let bucket = match source.url {
-        Some(_) => host.bucket,
+        Some(_) => std::mem::take(&mut host.bucket),
         None => settings.bucket.clone().unwrap_or_default(),
     };
+    let region = host.region.take();
+    let query = Query(source.url);
+    let flag = |names: &[&str]| query.text(names).map(|value| is_true(&value));
+    let address = Address::of(source, &query, host);
+    let encryption = Encryption::of(source, &query)?;
     if bucket.is_empty() {
         return Err(BuildError::Required {
             what: "bucket",
@@ -152,7 +153,7 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
             .region
             .clone()
             .or_else(|| query.text(&["region"]))
-            .or(host.region)
+            .or(region)
             .or_else(|| {
                 arn_region(&bucket).or_else(|| {
                     address
@@ -164,9 +165,8 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
         bucket,
         endpoint: address.endpoint,
         force_path_style: address.path_style,
-        skip_verify: query
-            .text(&["skipVerify"])
-            .map_or(settings.skip_verify == Some(true), |value| value == "true"),
+        skip_verify: registered::switch(source, &query, registered::SKIP_VERIFY)
+            .unwrap_or(settings.skip_verify == Some(true)),
         sign_payload: settings
             .sign_payload
             .or_else(|| flag(&["signPayload", "sign-payload"]))
@@ -190,17 +190,12 @@ pub(super) fn build(source: &Source<'_>) -> Result<S3Target, BuildError> {
             } else {
                 defaults::S3_CONCURRENCY
             }),
-        sse_customer_algorithm: settings
-            .sse_customer_algorithm
-            .clone()
+        sse_customer_algorithm: encryption
+            .algorithm
             .unwrap_or_else(|| defaults::SSE_ALGORITHM.into()),
-        sse_customer_key: customer_key(source)?,
-        // Only where the key came with the URL: in configurations it is not read from there.
-        sse_customer_key_md5: query
-            .text(&registered::KEY)
-            .filter(|key| settings.sse_customer_key.as_ref() == Some(key))
-            .and_then(|_| query.text(&registered::MD5)),
-        sse_kms_key_id: settings.sse_kms_key_id.clone(),
+        sse_customer_key: encryption.key,
+        sse_customer_key_md5: encryption.md5,
+        sse_kms_key_id: encryption.kms_key,
         debug: source
             .env
             .non_empty("LITESTREAM_S3_DEBUG")
@@ -233,22 +228,24 @@ struct Address {
 }
 
 impl Address {
-    fn of(settings: &ReplicaSettings, query: &Query<'_>, host: &HostForm) -> Self {
+    fn of(source: &Source<'_>, query: &Query<'_>, host: HostForm) -> Self {
+        let settings = source.settings;
+        let in_key = settings.endpoint.as_deref().map(with_https);
         let in_query = query
             .text(&["endpoint"])
+            .or_else(|| registered::endpoint(source, &host))
             .map(|endpoint| with_scheme(&endpoint));
-        let in_key = settings.endpoint.as_deref().map(with_https);
-        let implied = match query.text(&["forcePathStyle"]) {
-            Some(word) => word == "true",
-            None => in_query.is_some() || host.path_style,
-        };
+        let switch = registered::switch(source, query, registered::PATH_STYLE);
+        let implied = switch.unwrap_or(in_query.is_some() || host.path_style);
         let has_key = in_key.is_some();
-        let endpoint = in_key.or(in_query).or_else(|| host.endpoint.clone());
+        let endpoint = in_key.or(in_query).or(host.endpoint);
         let provider = Provider::of(endpoint.as_deref().unwrap_or_default());
-        let path_style = match settings.force_path_style {
-            Some(true) => true,
-            Some(false) => implied,
-            None => implied || has_key || provider.wants_path_style(),
+        let path_style = match (settings.force_path_style, switch) {
+            (Some(true), _) => true,
+            (Some(false), _) => implied,
+            // There a switch is as good as a key of a configuration.
+            (None, Some(switch)) if source.registered => switch,
+            (None, _) => implied || has_key || provider.wants_path_style(),
         };
         Self {
             endpoint,

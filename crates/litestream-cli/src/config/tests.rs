@@ -4,6 +4,7 @@ mod buckets;
 mod clouds;
 mod leases;
 mod pace;
+mod registered;
 mod targets;
 
 use super::*;

@@ -338,9 +338,9 @@ fn registered_urls_begin_in_the_folder_of_the_login() {
         }
     }
     let refusals = [
-        ("sftp://h/p", "user required for sftp replica"),
-        ("sftp://u@/p", "host required for sftp replica"),
-        ("webdav:///p", "webdav-url required for webdav replica"),
+        ("sftp://h/p", "user required for sftp replica URL"),
+        ("sftp://u@/p", "host required for sftp replica URL"),
+        ("webdav:///p", "host required for webdav replica URL"),
     ];
     for (url, expected) in refusals {
         assert_eq!(target(url), Err(expected.to_owned()), "{url}");
