@@ -46,7 +46,7 @@ fn settings(target: &AbsTarget) -> Result<AbsSettings, BuildError> {
 fn credentials(target: &AbsTarget) -> Result<AbsCredentials, BuildError> {
     if let Some(token) = &target.sas_token {
         if target.account_key.is_some() {
-            tracing::warn!("abs: both sas-token and account-key are set; sas-token is used");
+            tracing::warn!("both SAS token and account key configured, using SAS token");
         }
         return Ok(AbsCredentials::Sas(
             token.trim_start_matches('?').to_owned(),
@@ -111,4 +111,76 @@ fn identity(target: &AbsTarget) -> Result<AbsIdentity, BuildError> {
             client,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Target, replica_from_url};
+    use crate::env::Env;
+
+    fn of(vars: &[(&str, &str)], url: &str) -> Result<AbsSettings, String> {
+        let replica = replica_from_url(&Env::of(vars, "/", None, 1), url);
+        let Target::Abs(target) = replica.expect(url).target else {
+            panic!("{url}")
+        };
+        settings(&target).map_err(|error| error.to_string())
+    }
+
+    const KEY: (&str, &str) = ("LITESTREAM_AZURE_ACCOUNT_KEY", "a2V5");
+
+    #[test]
+    fn an_account_or_an_endpoint_is_needed() {
+        let refused = of(&[KEY], "abs://cont/p").expect_err("no account");
+        assert_eq!(
+            refused,
+            "abs: account name is required when endpoint is not specified"
+        );
+        let found = of(&[KEY], "abs://acct@cont/a//b/../p").expect("an account");
+        assert_eq!(found.endpoint, "https://acct.blob.core.windows.net");
+        assert_eq!((&*found.container, &*found.prefix), ("cont", "a/p/"));
+    }
+
+    #[test]
+    fn a_signature_comes_before_the_key_of_the_account() {
+        let signature = ("LITESTREAM_AZURE_SAS_TOKEN", "?sig=x");
+        for vars in [&[KEY, signature][..], &[signature]] {
+            let found = of(vars, "abs://acct@cont/p").expect("a signature");
+            let AbsCredentials::Sas(token) = found.credentials else {
+                panic!("{vars:?}")
+            };
+            assert_eq!(token, "sig=x");
+        }
+        let found = of(&[KEY], "abs://acct@cont/p").expect("a key");
+        let AbsCredentials::AccountKey { account, key } = found.credentials else {
+            panic!("not the key")
+        };
+        assert_eq!((&*account, &*key), ("acct", "a2V5"));
+    }
+
+    #[test]
+    fn a_certificate_is_refused_rather_than_another_identity_taken() {
+        let application = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c")];
+        let certificate = ("AZURE_CLIENT_CERTIFICATE_PATH", "/c.pem");
+        let with = |more: &[(&'static str, &'static str)]| {
+            let vars = [&application[..], more].concat();
+            of(&vars, "abs://acct@cont/p").map(|settings| settings.credentials)
+        };
+        let token = ("AZURE_FEDERATED_TOKEN_FILE", "/token");
+        let refused = with(&[certificate, token]).err().expect("a certificate");
+        assert!(
+            refused.contains("AZURE_CLIENT_CERTIFICATE_PATH is not supported"),
+            "{refused}"
+        );
+        let secret = with(&[certificate, ("AZURE_CLIENT_SECRET", "s")]).expect("a secret");
+        assert!(matches!(
+            secret,
+            AbsCredentials::Identity(AbsIdentity::Secret { .. })
+        ));
+        let workload = with(&[token]).expect("a token");
+        assert!(matches!(
+            workload,
+            AbsCredentials::Identity(AbsIdentity::Workload { .. })
+        ));
+    }
 }

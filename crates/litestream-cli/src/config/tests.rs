@@ -5,6 +5,7 @@ mod clouds;
 mod leases;
 mod pace;
 mod registered;
+mod s3_urls;
 mod targets;
 
 use super::*;

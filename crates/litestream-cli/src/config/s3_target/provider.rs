@@ -25,7 +25,8 @@ fn is_local(endpoint: &str) -> bool {
         "192.168.", "10.", "172.16.", "172.17.", "172.18.", "172.19.", "172.2", "172.30.",
         "172.31.",
     ];
-    let host = endpoint.split(['/', ':']).next().unwrap_or_default();
+    let authority = host_of(endpoint);
+    let host = authority.split(':').next().unwrap_or_default();
     matches!(host, "localhost" | "127.0.0.1")
         || PREFIXES.iter().any(|prefix| host.starts_with(prefix))
         || [".local", ".localhost"]
