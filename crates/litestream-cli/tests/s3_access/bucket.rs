@@ -32,9 +32,13 @@ pub(crate) struct State {
     pub(crate) weather: Option<Weather>,
     /// How often it was.
     pub(crate) struck: usize,
+    /// What it says of its region; without it may not be asked.
+    pub(crate) location: Option<&'static str>,
     /// Everything that was asked.
     pub(crate) asked: Vec<Asked>,
     writes: u64,
+    /// The parts of the one upload at a time.
+    parts: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Bucket {
@@ -80,6 +84,11 @@ fn key_of(asked: &Asked) -> &str {
         .map_or("nobody", |(key, _)| key)
 }
 
+fn is_upload(asked: &Asked) -> bool {
+    let names = ["uploads", "uploadId"];
+    names.iter().any(|name| asked.parameter(name).is_some())
+}
+
 impl State {
     /// Who signed each request, and the token that came with it.
     pub(crate) fn signed(&self) -> Vec<(String, Option<String>)> {
@@ -116,7 +125,13 @@ impl State {
         let name = name.strip_prefix('/').unwrap_or(&name);
         match asked.method.as_str() {
             "GET" if asked.parameter("list-type").is_some() => self.list(asked),
+            "GET" if asked.parameter("location").is_some() => match self.location {
+                Some(region) => Said::status(200)
+                    .with(format!("<LocationConstraint>{region}</LocationConstraint>")),
+                None => refusal(403, "AccessDenied"),
+            },
             "GET" | "HEAD" => self.read(asked, name),
+            "PUT" | "POST" if is_upload(asked) => self.upload(asked, name),
             "PUT" => {
                 self.writes += 1;
                 self.objects.insert(name.to_owned(), asked.body.clone());
@@ -125,6 +140,27 @@ impl State {
             "POST" if asked.parameter("delete").is_some() => self.delete(asked),
             _ => refusal(405, "MethodNotAllowed"),
         }
+    }
+
+    /// Begins an upload, takes a part, or completes.
+    fn upload(&mut self, asked: &Asked, name: &str) -> Said {
+        if let Some(number) = asked.parameter("partNumber") {
+            let number = number.parse().expect("a number");
+            self.parts.insert(number, asked.body.clone());
+            let sum = asked.header("x-amz-checksum-crc32").unwrap_or_default();
+            return Said::status(200)
+                .header("ETag", "\"part\"")
+                .header("x-amz-checksum-crc32", sum);
+        }
+        let body = if asked.parameter("uploads").is_some() {
+            "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        } else {
+            let parts = std::mem::take(&mut self.parts);
+            let whole = parts.into_values().collect::<Vec<_>>().concat();
+            self.objects.insert(name.to_owned(), whole);
+            "<CompleteMultipartUploadResult><ETag>x-2</ETag></CompleteMultipartUploadResult>"
+        };
+        Said::status(200).with(body)
     }
 
     fn list(&self, asked: &Asked) -> Said {

@@ -12,6 +12,7 @@ mod login;
 mod outage;
 #[path = "../shared/place.rs"]
 mod place;
+mod proxy;
 mod regions;
 mod renewal;
 mod sigv4a;
