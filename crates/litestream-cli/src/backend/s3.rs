@@ -114,7 +114,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Config, Target, of_database, of_registered};
+    use crate::config::{Config, Target, of_database, of_registered, parse};
     use crate::env::Env;
 
     const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -176,6 +176,54 @@ mod tests {
             let refused = of(&query).expect_err(&query);
             assert!(refused.contains(text), "{query}: {refused}");
             assert!(!refused.contains(KEY), "the key shows: {refused}");
+        }
+    }
+
+    #[test]
+    fn keys_of_a_configuration_say_how_objects_are_encrypted() {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("key");
+        std::fs::write(&file, format!("{KEY}\n")).expect("written");
+        let home = folder.path().to_str().expect("UTF-8");
+        let env = Env::of(&[("HOME", home)], "/", None, 1);
+        let of = |keys: &str| {
+            let text = format!("dbs: [{{path: /a, replica: {{type: s3, bucket: b, {keys}}}}}]");
+            encryption(&env, &parse(&env, &text).expect("a configuration"))
+        };
+        let customer = S3Encryption::Customer(S3CustomerKey::new("AES256", KEY).expect("a key"));
+        for (keys, expected) in [
+            (String::new(), S3Encryption::None),
+            (format!("sse-customer-key: '{KEY}'"), customer.clone()),
+            (
+                format!("sse-customer-key: '{KEY}', sse-customer-algorithm: AES256"),
+                customer.clone(),
+            ),
+            (
+                format!("sse-customer-key-path: {}", file.display()),
+                customer.clone(),
+            ),
+            // The file wins over the key.
+            (
+                "sse-customer-key-path: ~/key, sse-customer-key: AAAA".into(),
+                customer,
+            ),
+            ("sse-kms-key-id: k".into(), S3Encryption::Kms("k".into())),
+        ] {
+            assert_eq!(of(&keys), Ok(expected), "{keys}");
+        }
+        for (keys, text) in [
+            (
+                format!("sse-customer-key: '{KEY}', sse-kms-key-id: k"),
+                "mutually exclusive",
+            ),
+            (
+                format!("sse-customer-key: '{KEY}', sse-customer-algorithm: AES128"),
+                "must be AES256",
+            ),
+            ("sse-customer-key: AAAA".into(), "32 bytes, got 3"),
+        ] {
+            let refused = of(&keys).expect_err(&keys);
+            assert!(refused.contains(text), "{keys}: {refused}");
         }
     }
 

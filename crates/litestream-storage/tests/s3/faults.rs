@@ -108,6 +108,36 @@ async fn a_broken_connection_is_an_error_and_not_an_end() {
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
 }
 
+/// A service that does not know ranges sends the whole object; what was asked for is cut out of it.
+#[tokio::test]
+async fn ranges_are_cut_out_where_the_service_ignores_them() {
+    let fake = Fake::start().await;
+    let whole = content(300_000);
+    let sent = whole.clone();
+    fake.when(move |request, _| {
+        assert_eq!(request.method, "GET");
+        Some(Fault::Instead(Answer {
+            body: sent.clone(),
+            ..Answer::of(200)
+        }))
+    });
+    let store = bare(fake.settings());
+    for (range, expected) in [
+        (ByteRange::ALL, 0..300_000),
+        (ByteRange::from(299_990), 299_990..300_000),
+        (ByteRange::from(300_000), 300_000..300_000),
+        (ByteRange::from(400_000), 300_000..300_000),
+        (ByteRange::new(0, 1), 0..1),
+        (ByteRange::new(100_000, 70_000), 100_000..170_000),
+        (ByteRange::new(299_990, 100), 299_990..300_000),
+    ] {
+        let object = store.get(Key::from("a"), range).await.expect("there");
+        assert_eq!(object.meta.size, 300_000);
+        let found = object.into_bytes().await.expect("read");
+        assert!(found == whole[expected], "{range:?}: {} bytes", found.len());
+    }
+}
+
 #[tokio::test]
 async fn layers_make_good_what_can_be_made_good() {
     let fake = Fake::start().await;

@@ -193,12 +193,49 @@ async fn large_objects_go_in_parts_with_all_that_belongs_to_them() {
     }
     assert!(fake.bucket().objects["app/large"].content == content);
     assert!(fake.bucket().uploads.is_empty());
-    store.get(key, ByteRange::ALL).await.expect("there");
-    let get = fake.take_log().remove(0);
-    assert_eq!(
-        get.header("x-amz-server-side-encryption-customer-algorithm"),
-        Some("AES256")
-    );
+    store.get(key.clone(), ByteRange::ALL).await.expect("there");
+    store.head(key).await.expect("there");
+    let log = fake.take_log();
+    assert_eq!(log.len(), 2);
+    for (request, method) in log.iter().zip(["GET", "HEAD"]) {
+        assert_eq!(request.method, method);
+        for (name, value) in [
+            ("algorithm", "AES256"),
+            ("key", KEY),
+            ("key-md5", "hRasmdxgYDKV3nvbahU1MA=="),
+        ] {
+            let name = format!("x-amz-server-side-encryption-customer-{name}");
+            assert_eq!(request.header(&name), Some(value), "{method} {name}");
+        }
+    }
+    // Where no object is touched nobody needs it.
+    let listed = store.list(String::new(), ListOptions::default());
+    listed.try_collect::<Vec<_>>().await.expect("listed");
+    store.delete(vec![Key::from("a")]).await.expect("deleted");
+    for request in fake.take_log() {
+        let name = "x-amz-server-side-encryption-customer-key";
+        assert_eq!(request.header(name), None, "{}", request.line());
+    }
+    fake.check();
+}
+
+#[tokio::test]
+async fn the_key_of_the_service_is_named_where_an_upload_begins() {
+    let fake = Fake::start().await;
+    let store = bare(S3Settings {
+        encryption: S3Encryption::Kms("key-id".into()),
+        ..fake.settings()
+    });
+    let body = Body::from(vec![1; PART + 1]);
+    store.put(Key::from("a"), body, TIME).await.expect("stored");
+    let log = fake.take_log();
+    assert_eq!(log.len(), 4, "begin, two parts, complete");
+    for (at, request) in log.iter().enumerate() {
+        let header = |name: &str| request.header(&format!("x-amz-server-side-encryption{name}"));
+        let expected = (at == 0).then_some(("aws:kms", "key-id"));
+        let found = header("").zip(header("-aws-kms-key-id"));
+        assert_eq!(found, expected, "{}", request.line());
+    }
     fake.check();
 }
 
