@@ -101,7 +101,7 @@ async fn unfinished(dav: &Dav, count: usize) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
+    let seen = tokio::time::timeout(Duration::from_mins(1), seen).await;
     seen.unwrap_or_else(|_| panic!("{} instead of {count}", dav.unfinished()));
 }
 
