@@ -332,7 +332,7 @@ impl Source<'_> {
         } else {
             in_url
         };
-        if bucket.is_empty() && self.url.is_none() {
+        if bucket.is_empty() {
             return Err(BuildError::Required {
                 what: "bucket",
                 kind: "NATS",

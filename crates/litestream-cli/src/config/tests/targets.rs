@@ -106,6 +106,8 @@ fn replicas_that_cannot_be_built() {
             "cannot specify url & webdav-url for webdav replica",
         ),
         ("type: nats", "bucket required for NATS replica"),
+        ("url: 'nats://h:4222/'", "bucket required for NATS replica"),
+        ("url: 'nats://h:4222'", "bucket required for NATS replica"),
         (
             "type: nats, bucket: b, client-cert: c",
             "client-cert and client-key must both be specified for mutual TLS authentication",
