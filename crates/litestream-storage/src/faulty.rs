@@ -304,6 +304,10 @@ impl<S: ObjectStore> ObjectStore for Faulty<S> {
         self.inner.kind()
     }
 
+    fn reads_parts(&self) -> bool {
+        self.inner.reads_parts()
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         self.faulty_put(key, body, options).boxed()
     }

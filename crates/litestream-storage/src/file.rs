@@ -212,6 +212,11 @@ impl ObjectStore for FileStore {
         KIND
     }
 
+    fn reads_parts(&self) -> bool {
+        // There is no way to be long: it is read in one go.
+        false
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         write::put(self, key, body, options).boxed()
     }

@@ -105,6 +105,10 @@ impl ObjectStore for GsStore {
         KIND
     }
 
+    fn reads_parts(&self) -> bool {
+        true
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         async move {
             let put = upload::put(&self.0, &key, body, &options).await;

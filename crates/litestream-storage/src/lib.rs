@@ -56,6 +56,8 @@ mod oss;
 mod paced;
 #[cfg(feature = "rest")]
 mod parts;
+#[cfg(any(feature = "s3", feature = "webdav"))]
+mod ranges;
 #[cfg(any(feature = "sftp", feature = "webdav"))]
 mod remote_path;
 mod retry;

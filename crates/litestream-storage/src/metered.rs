@@ -97,6 +97,10 @@ impl<S: ObjectStore> ObjectStore for Metered<S> {
         self.inner.kind()
     }
 
+    fn reads_parts(&self) -> bool {
+        self.inner.reads_parts()
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         async move {
             let running = self.begin(Operation::Put);

@@ -208,6 +208,10 @@ impl ObjectStore for NatsStore {
         KIND
     }
 
+    fn reads_parts(&self) -> bool {
+        false
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         let put = write::put(&self.shared, key.clone(), body, options);
         self.shared.call(key, put).boxed()

@@ -29,7 +29,8 @@ pub struct Object {
     /// Metadata of the whole object.
     pub meta: ObjectMeta,
     /// The bytes of the range that was asked for, in chunks of at most [`crate::CHUNK_SIZE`] from
-    /// the backends of this crate. Ends early only with an error. Dropping it stops the transfer.
+    /// the backends of this crate. An empty one is a sign of life, while bytes before the range
+    /// are passed over. Ends early only with an error. Dropping it stops the transfer.
     pub body: BoxStream<'static, Result<Bytes>>,
 }
 

@@ -116,6 +116,8 @@ fn slowed(
     stream::unfold(start, |(mut body, mut pieces, bucket)| async move {
         while pieces.is_empty() {
             match body.next().await? {
+                // A sign of life, which must not wait for the first byte.
+                Ok(chunk) if chunk.is_empty() => return Some((Ok(chunk), (body, pieces, bucket))),
                 Ok(chunk) => pieces.extend(cut(chunk)),
                 Err(error) => return Some((Err(error), (body, pieces, bucket))),
             }
@@ -137,6 +139,10 @@ fn cut(mut chunk: Bytes) -> impl Iterator<Item = Bytes> {
 impl<S: ObjectStore> ObjectStore for Paced<S> {
     fn kind(&self) -> &'static str {
         self.inner.kind()
+    }
+
+    fn reads_parts(&self) -> bool {
+        self.inner.reads_parts()
     }
 
     fn put(

@@ -236,6 +236,10 @@ impl<S: ObjectStore> ObjectStore for Retry<S> {
         self.shared.inner.kind()
     }
 
+    fn reads_parts(&self) -> bool {
+        self.shared.inner.reads_parts()
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         write::put(&self.shared, key, body, options).boxed()
     }

@@ -39,6 +39,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use crate::http::HttpClient;
+use crate::ranges::Ranges;
 use crate::retry::Retrying;
 use crate::{
     Body, ByteRange, Error, Key, ListOptions, Object, ObjectMeta, ObjectStore, Operation,
@@ -70,6 +71,7 @@ pub struct S3Store {
     settings: Arc<S3Settings>,
     connection: Arc<Connection>,
     retrying: Retrying,
+    ranges: Arc<Ranges>,
 }
 
 impl S3Store {
@@ -90,6 +92,7 @@ impl S3Store {
             connection: Arc::new(Connection::new(Arc::clone(&settings), http)),
             settings,
             retrying,
+            ranges: Arc::default(),
         })
     }
 
@@ -146,6 +149,10 @@ impl S3Store {
 impl ObjectStore for S3Store {
     fn kind(&self) -> &'static str {
         KIND
+    }
+
+    fn reads_parts(&self) -> bool {
+        self.ranges.are_kept()
     }
 
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {

@@ -213,6 +213,10 @@ impl ObjectStore for SftpStore {
         KIND
     }
 
+    fn reads_parts(&self) -> bool {
+        true
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         named(
             KIND,

@@ -26,6 +26,18 @@ pub trait ObjectStore: Send + Sync + Debug + 'static {
     /// Short name of the backend (`file`, `s3`, ...), label of metrics and logs.
     fn kind(&self) -> &'static str;
 
+    /// Whether a large object is best read in parts, by several calls of [`get`](Self::get) at a
+    /// time. Where it is not, a range that begins at an offset may cost all that is before it,
+    /// or it is one stream that is read fastest.
+    ///
+    /// A service that turns out to ignore ranges makes it `false`: to be asked after an answer as
+    /// well as before. A store around another one answers what that one does.
+    ///
+    /// # Cost
+    ///
+    /// No request.
+    fn reads_parts(&self) -> bool;
+
     /// Stores `body` under `key` and answers what was stored.
     ///
     /// # Durability
@@ -45,7 +57,8 @@ pub trait ObjectStore: Send + Sync + Debug + 'static {
     ///
     /// # Cost
     ///
-    /// One request, and the bytes that are read.
+    /// One request, and the bytes that are read. Where [`reads_parts`](Self::reads_parts) is
+    /// `false` the bytes before the range may come as well, and are passed over.
     fn get(&self, key: Key, range: ByteRange) -> BoxFuture<'_, Result<Object>>;
 
     /// Answers the metadata of the object `key`, with its timestamp.
@@ -103,6 +116,10 @@ macro_rules! forward {
         impl<S: ObjectStore + ?Sized> ObjectStore for $pointer<S> {
             fn kind(&self) -> &'static str {
                 (**self).kind()
+            }
+
+            fn reads_parts(&self) -> bool {
+                (**self).reads_parts()
             }
 
             fn put(

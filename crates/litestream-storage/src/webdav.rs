@@ -33,6 +33,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use crate::calls::named;
+use crate::ranges::Ranges;
 use crate::retry::Retrying;
 use crate::{
     Body, ByteRange, Error, HttpClient, Key, ListOptions, Object, ObjectMeta, ObjectStore,
@@ -109,6 +110,7 @@ struct Shared {
     without_move: AtomicBool,
     /// Set when the server turned out to take paths for destinations, and not its own address.
     moves_by_path: AtomicBool,
+    ranges: Ranges,
     retrying: Retrying,
     leftovers: temp::Leftovers,
 }
@@ -130,6 +132,7 @@ impl WebdavStore {
                 root,
                 without_move: AtomicBool::new(false),
                 moves_by_path: AtomicBool::new(false),
+                ranges: Ranges::default(),
                 retrying,
                 leftovers: temp::Leftovers::default(),
             }),
@@ -140,6 +143,10 @@ impl WebdavStore {
 impl ObjectStore for WebdavStore {
     fn kind(&self) -> &'static str {
         KIND
+    }
+
+    fn reads_parts(&self) -> bool {
+        self.shared.ranges.are_kept()
     }
 
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use litestream_storage::{
-    ByteRange, Clock as _, DURATION_BUCKETS, ErrorKind, Fault, Faulty, Key, ListOptions,
-    MemoryStore, Metered, ObjectStore, Operation, OperationCounts, PutOptions, SystemClock,
+    ByteRange, Clock as _, DURATION_BUCKETS, ErrorKind, Fault, Faulty, FileModes, FileStore, Key,
+    ListOptions, MemoryStore, Metered, ObjectStore, Operation, OperationCounts, Pace, Paced,
+    PutOptions, Retry, RetryPolicy, Retrying, SystemClock,
 };
 
 fn key(name: &str) -> Key {
@@ -256,4 +257,20 @@ async fn a_memory_store_forks_and_goes_back() {
     assert_eq!(names(&store), ["a"]);
     put(&store, "b", 2).await;
     assert_ne!(store.head(key("b")).await.expect("there").etag, etag);
+}
+
+/// A store that is best read in one stream must not look otherwise from outside.
+#[test]
+fn wrappers_read_as_the_store_inside_does() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let clock: Arc<dyn litestream_storage::Clock> = Arc::new(SystemClock::new());
+    let wrapped = |inner: Arc<dyn ObjectStore>| {
+        let store = Paced::new(Faulty::new(inner), Pace::default(), &clock);
+        let store = Metered::new(store, Arc::clone(&clock));
+        Retry::new(Box::new(store), Retrying::new(RetryPolicy::default()))
+    };
+    let file = FileStore::new(dir.path().to_owned(), FileModes::default());
+    assert!(!file.reads_parts());
+    assert!(!wrapped(Arc::new(file)).reads_parts());
+    assert!(wrapped(Arc::new(MemoryStore::new())).reads_parts());
 }

@@ -209,6 +209,10 @@ impl ObjectStore for Eternal {
     fn kind(&self) -> &'static str {
         "eternal"
     }
+
+    fn reads_parts(&self) -> bool {
+        self.0.reads_parts()
+    }
     fn put(
         &self,
         key: litestream_storage::Key,

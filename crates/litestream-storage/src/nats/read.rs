@@ -98,10 +98,11 @@ struct Reading {
 
 impl Reading {
     async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        while self.rest.is_empty() {
+        if self.rest.is_empty() {
             if self.left == 0 {
                 return Ok(None);
             }
+            // Empty when all of it was to be passed over, which shows that it goes on.
             self.message().await?;
         }
         let len = self.rest.len().min(CHUNK_SIZE);

@@ -54,6 +54,8 @@ impl S3Store {
                 return Err(corrupt(&key, detail));
             }
         };
+        self.ranges
+            .answered(range, size, answer.content_range().is_some());
         let meta = ObjectMeta {
             key: key.clone(),
             size,
@@ -174,6 +176,10 @@ impl Reading {
                 let skip = self.skip.min(self.rest.len() as u64);
                 let _skipped = self.rest.split_to(skip as usize);
                 self.skip -= skip;
+                if self.rest.is_empty() && skip > 0 {
+                    // However much there is to pass over, it does not stand still.
+                    return Ok(Some(Bytes::new()));
+                }
                 continue;
             }
             let most = self.left.min(CHUNK_SIZE as u64) as usize;

@@ -61,7 +61,7 @@ pub(super) async fn get(shared: &Shared, key: Key, range: ByteRange) -> Result<O
             if answer.headers().get(ETAG).is_none() {
                 look(shared, GET, key.clone(), &target).await?;
             }
-            open(key, range, answer)
+            open(shared, key, range, answer)
         }
         StatusCode::RANGE_NOT_SATISFIABLE => {
             rest(answer).await;
@@ -108,7 +108,7 @@ fn range_text(range: ByteRange) -> Option<String> {
 }
 
 /// The object that an answer carries.
-fn open(key: Key, range: ByteRange, answer: Response<HttpBody>) -> Result<Object> {
+fn open(shared: &Shared, key: Key, range: ByteRange, answer: Response<HttpBody>) -> Result<Object> {
     let headers = answer.headers();
     let modified = text(headers, &LAST_MODIFIED).and_then(multistatus::date);
     let length = text(headers, &CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
@@ -117,7 +117,8 @@ fn open(key: Key, range: ByteRange, answer: Response<HttpBody>) -> Result<Object
         Error::new(ErrorKind::Corrupt, GET).with_detail(detail)
     };
     // Where the bytes of the answer begin in the file, and how long that is.
-    let (start, size) = if answer.status() == StatusCode::PARTIAL_CONTENT {
+    let is_part = answer.status() == StatusCode::PARTIAL_CONTENT;
+    let (start, size) = if is_part {
         let part = text(headers, &CONTENT_RANGE).and_then(part);
         part.ok_or_else(|| odd("a part without its place"))?
     } else {
@@ -126,6 +127,7 @@ fn open(key: Key, range: ByteRange, answer: Response<HttpBody>) -> Result<Object
     if start > range.offset {
         return Err(odd("another part than was asked for"));
     }
+    shared.ranges.answered(range, size, is_part);
     let meta = object_meta(key.clone(), size, modified);
     let cut = Cut {
         body: answer.into_body().into_stream(),
@@ -183,6 +185,10 @@ impl Cut {
             let skip = self.skip.min(chunk.len() as u64);
             self.skip -= skip;
             drop(chunk.split_to(skip as usize));
+            if chunk.is_empty() && skip > 0 {
+                // However much there is to pass over, it does not stand still.
+                return Ok(Some(chunk));
+            }
             let take = self.left.min(chunk.len() as u64);
             self.left -= take;
             self.kept = chunk.split_to(take as usize);

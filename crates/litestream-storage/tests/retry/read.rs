@@ -215,6 +215,23 @@ async fn a_body_that_stops_answering_is_taken_up_again() {
     assert_eq!(store.retries(), 1);
 }
 
+/// A server that knows no offsets sends what is before the range, which may be a lot.
+#[tokio::test(start_paused = true)]
+async fn passing_over_is_no_standstill() {
+    let store = retry(
+        Scripted {
+            passed_over: 9,
+            ..Scripted::default()
+        },
+        0.0,
+    );
+    let object = store.get(key(), ByteRange::from(2)).await.expect("opened");
+    let started = Instant::now();
+    assert_eq!(object.into_bytes().await.expect("readable"), "cd");
+    assert_eq!(started.elapsed().as_secs(), 180);
+    assert_eq!(store.retries(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_with_too_many_bytes_is_corrupt() {
     // The script ignores the length of a range.

@@ -22,6 +22,8 @@ pub(crate) struct Scripted {
     pub(crate) listed: Vec<&'static str>,
     /// Whether bodies stop answering after their first half, once.
     pub(crate) stuck: Mutex<bool>,
+    /// So many empty chunks come first, each after 20 seconds.
+    pub(crate) passed_over: usize,
 }
 
 impl Scripted {
@@ -41,6 +43,10 @@ impl ObjectStore for Scripted {
         "scripted"
     }
 
+    fn reads_parts(&self) -> bool {
+        true
+    }
+
     fn put(&self, _: Key, _: Body, _: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         unreachable!("not in the script")
     }
@@ -56,6 +62,12 @@ impl ObjectStore for Scripted {
         } else {
             stream::once(async { Ok(content) }).boxed()
         };
+        let empty = stream::repeat(Bytes::new()).take(self.passed_over);
+        let empty = empty.then(|empty| async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            Ok(empty)
+        });
+        let body = empty.chain(body).boxed();
         let meta = Self::meta(key.as_str());
         async { Ok(Object { meta, body }) }.boxed()
     }

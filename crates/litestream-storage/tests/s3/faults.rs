@@ -474,3 +474,43 @@ async fn services_without_conditions_say_so() {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_service_that_ignores_ranges_is_noticed_and_read_right() {
+    let fake = Fake::start().await;
+    let store = bare(fake.settings());
+    let content: Vec<u8> = (0..3_000_000_u32).map(|at| (at / 7) as u8).collect();
+    let put = store.put(
+        Key::from("a"),
+        content.clone().into(),
+        PutOptions::default(),
+    );
+    put.await.expect("stored");
+    assert!(store.reads_parts());
+
+    let all = content.clone();
+    fake.when(move |request, _| {
+        let whole = || Answer {
+            body: all.clone(),
+            ..Answer::of(200)
+        };
+        (request.method == "GET").then(|| Fault::Instead(whole().with("etag", "\"1\"")))
+    });
+    let object = store.get(Key::from("a"), ByteRange::new(0, 1000)).await;
+    let first = object.expect("there").into_bytes().await.expect("readable");
+    assert!(first == content[..1000]);
+    assert!(!store.reads_parts());
+    let object = store.get(Key::from("a"), ByteRange::from(2_500_000)).await;
+    let body = object.expect("there").body;
+    let chunks: Vec<_> = body.try_collect().await.expect("readable");
+    // What was passed over showed itself.
+    assert!(chunks.first().is_some_and(Bytes::is_empty));
+    assert!(chunks.concat() == content[2_500_000..]);
+
+    fake.when(|_, _| None);
+    let object = store.get(Key::from("a"), ByteRange::new(5, 1000)).await;
+    let part = object.expect("there").into_bytes().await.expect("readable");
+    assert!(part == content[5..1005]);
+    assert!(store.reads_parts());
+    fake.check();
+}

@@ -87,6 +87,10 @@ impl ObjectStore for Fenced {
         self.store.kind()
     }
 
+    fn reads_parts(&self) -> bool {
+        self.store.reads_parts()
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         let name = key.clone();
         let put = self.change(Operation::Put, self.store.put(key, body, options));

@@ -20,7 +20,8 @@ use crate::replica::RemoteFile;
 /// Files up to this size are fetched ahead: with the default parallelism 4 MiB in all.
 const SMALL: u64 = 512 << 10;
 
-/// Files above this size are fetched by several requests at a time.
+/// Files above this size are fetched one after the other, each by several requests at a time where
+/// the store can.
 const LARGE: u64 = 8 << 20;
 
 /// A file whose bytes are there, or are coming.
@@ -108,12 +109,10 @@ pub(crate) fn start(
 async fn fetch(source: &Source, file: RemoteFile, large: Arc<Semaphore>) -> Result<Fetched> {
     let key = source.layout.key(file.level, file.range);
     let name = key.as_str().to_owned();
-    // A folder of this machine is read in one go: there is no way to be long.
-    if file.size > LARGE && source.store.kind() != "file" {
+    if file.size > LARGE {
         // One at a time: the next begins when all of this one has come.
         let turn = large.acquire_owned().await.ok();
-        let first = ranges::begin(&*source.store, key).await?;
-        let body = ranges::stream(Arc::clone(&source.store), first, turn);
+        let body = ranges::open(Arc::clone(&source.store), key, turn).await?;
         let bytes = Incoming::Stream(Box::new(ChunkReader::spawn(body)));
         return Ok(Fetched { file, name, bytes });
     }

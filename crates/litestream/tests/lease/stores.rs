@@ -94,6 +94,10 @@ impl ObjectStore for Far {
         "far"
     }
 
+    fn reads_parts(&self) -> bool {
+        self.store.reads_parts()
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         let store = self.store.clone();
         let call = async move { store.put(key, body, options).await };
@@ -159,6 +163,10 @@ impl Weak {
 impl ObjectStore for Weak {
     fn kind(&self) -> &'static str {
         "weak"
+    }
+
+    fn reads_parts(&self) -> bool {
+        self.store.reads_parts()
     }
 
     fn put(

@@ -51,6 +51,10 @@ impl ObjectStore for Counting {
         self.inner.kind()
     }
 
+    fn reads_parts(&self) -> bool {
+        self.inner.reads_parts()
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         self.inner.put(key, body, options)
     }

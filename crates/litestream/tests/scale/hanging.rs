@@ -80,6 +80,10 @@ impl ObjectStore for Hanging {
         self.inner.kind()
     }
 
+    fn reads_parts(&self) -> bool {
+        self.inner.reads_parts()
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         async move {
             self.hang().await;

@@ -244,6 +244,10 @@ impl ObjectStore for Observed {
         self.inner.kind()
     }
 
+    fn reads_parts(&self) -> bool {
+        self.inner.reads_parts()
+    }
+
     fn put(&self, key: Key, body: Body, options: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         async move {
             let meta = self.inner.put(key.clone(), body, options).await?;
