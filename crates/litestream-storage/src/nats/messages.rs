@@ -1,7 +1,8 @@
 //! Reading the messages of a subject, from the first on.
 //!
-//! Invariant: every wait is bounded, and messages are asked for in batches, so that a slow reader
-//! holds no more than two batches in memory.
+//! Invariant: every wait is bounded; messages are asked for in batches, so that a slow reader
+//! holds no more than two batches in memory; no end is answered while a message is missing that
+//! the server has, or has sent.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(super) struct Messages {
     /// Messages per request.
     batch: usize,
     ready: VecDeque<Message>,
+    /// Messages that have come, as the server counts them.
+    received: u64,
     /// Set when the server had no more.
     ended: bool,
 }
@@ -59,6 +62,7 @@ impl Messages {
             operation,
             batch,
             ready: VecDeque::new(),
+            received: 0,
             ended,
         })
     }
@@ -102,10 +106,43 @@ impl Messages {
             .await?
             .map_err(|source| broken(source.into()))?;
         while let Some(message) = within(limit, self.operation, batch.next()).await? {
-            self.ready.push_back(message.map_err(broken)?);
+            let message = message.map_err(broken)?;
+            let number = self.info(&message)?.consumer_sequence;
+            if number != self.received + 1 {
+                return Err(self.lost(number.saturating_sub(1)));
+            }
+            self.received = number;
+            self.ready.push_back(message);
         }
-        self.ended = self.ready.is_empty();
+        if self.ready.is_empty() {
+            self.end().await?;
+        }
         Ok(())
+    }
+
+    /// An empty batch is the end, or a request that was given up on the way: the server knows.
+    async fn end(&mut self) -> Result<()> {
+        let asked = self.consumer.get_info();
+        let info = within(self.bucket.timeout, self.operation, asked).await?;
+        let info = info.map_err(|source| {
+            Error::new(ErrorKind::Io, self.operation)
+                .with_detail(format!("read the object store {:?}", self.bucket.name))
+                .with_source(source)
+        })?;
+        let there = info.delivered.consumer_sequence + info.num_pending;
+        if there != self.received {
+            return Err(self.lost(there));
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    /// The error of messages that did not come, of `there` so far.
+    fn lost(&self, there: u64) -> Error {
+        Error::new(ErrorKind::Io, self.operation).with_detail(format!(
+            "read the object store {:?}: {} messages came of {there}",
+            self.bucket.name, self.received
+        ))
     }
 }
 

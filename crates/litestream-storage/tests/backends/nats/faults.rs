@@ -11,6 +11,8 @@ use litestream_storage::{
 };
 use testkit::process::Signal;
 use testkit::server::Nats;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{BUCKET, start};
 use crate::chain;
@@ -169,6 +171,84 @@ async fn a_server_that_stands_still_is_given_up_and_taken_again() {
     let found = until("readable again", read, Result::is_ok).await;
     assert!(found.expect("read") == content);
     assert_eq!(store.head(key).await.expect("there").size, 8_000_000);
+}
+
+/// The way to a server for one connection, which ends after `down` bytes from there; nobody answers
+/// a second one.
+async fn narrow_way(target: String, down: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.expect("somebody comes");
+        drop(listener);
+        let mut server = TcpStream::connect(target).await.expect("it runs");
+        let (server_read, mut server_write) = server.split();
+        let (mut client_read, mut client_write) = client.split();
+        let mut down = server_read.take(down);
+        tokio::select! {
+            _ended = tokio::io::copy(&mut down, &mut client_write) => {}
+            _ended = tokio::io::copy(&mut client_read, &mut server_write) => {}
+        }
+    });
+    format!("nats://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_whose_connection_is_given_up_is_never_a_short_one() {
+    const OBJECTS: usize = 120;
+    let Some(nats) = start() else { return };
+    let store = NatsStore::new(impatient(&nats, 2_000));
+    for at in 0..OBJECTS {
+        let put = store.put(
+            Key::from(format!("{at:04}").as_str()),
+            vec![1].into(),
+            PutOptions::default(),
+        );
+        put.await.expect("storable");
+    }
+    let mut broken = 0;
+    for down in (4_000..60_000).step_by(8_000) {
+        let store = NatsStore::new(NatsSettings {
+            max_reconnects: Some(1),
+            url: narrow_way(nats.address(), down).await,
+            ..impatient(&nats, 2_000)
+        });
+        let listed = store.list(String::new(), ListOptions::default());
+        let listed: Vec<_> = listed.collect().await;
+        match listed.iter().find_map(|item| item.as_ref().err()) {
+            Some(error) => {
+                assert!(error.is_retryable(), "{}", chain(error));
+                broken += 1;
+            }
+            None => assert_eq!(listed.len(), OBJECTS, "cut after {down} bytes"),
+        }
+    }
+    assert!(broken >= 3, "{broken}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_given_up_after_so_many_tries_and_made_anew() {
+    let Some(mut nats) = start() else { return };
+    let store = NatsStore::new(NatsSettings {
+        max_reconnects: Some(2),
+        ..impatient(&nats, 300)
+    });
+    let key = Key::from("object");
+    let put = store.put(key.clone(), vec![1; 10].into(), PutOptions::default());
+    put.await.expect("storable");
+
+    nats.server().kill().expect("it ran");
+    let head = async || store.head(key.clone()).await;
+    let failed = until("given up", head, |answer| {
+        let said = answer.as_ref().err().map(chain);
+        said.is_some_and(|said| said.contains("connect to nats://"))
+    });
+    // By now each call tries a connection of its own, once for each server.
+    let error = failed.await.expect_err("nobody is there");
+    assert!(error.is_retryable(), "{}", chain(&error));
+    nats.server().revive().expect("it starts again");
+    let meta = until("connected anew", head, Result::is_ok).await;
+    assert_eq!(meta.expect("there").size, 10);
 }
 
 const OPEN: &str = r#"authorization { users: [ { user: "u", password: "p" } ] }"#;
