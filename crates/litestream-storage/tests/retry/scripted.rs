@@ -110,6 +110,10 @@ impl ObjectStore for Staging {
         "staging"
     }
 
+    fn reads_parts(&self) -> bool {
+        true
+    }
+
     fn put(&self, key: Key, body: Body, _: PutOptions) -> BoxFuture<'_, Result<ObjectMeta>> {
         async move {
             let chunks: Vec<Bytes> = body.into_stream().try_collect().await?;
