@@ -27,7 +27,6 @@ mod webdav;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-#[cfg(feature = "network")]
 use std::time::Duration;
 
 use litestream::{Layout, Ownership};
@@ -43,7 +42,7 @@ pub(crate) type Adopt = Box<dyn Fn(&Ownership) + Send + Sync>;
 /// An object store, ready for use. Nothing was connected or requested yet.
 pub(crate) struct Backend {
     /// The store, with all layers but the one that tries again.
-    tries: Arc<dyn ObjectStore>,
+    once: Arc<dyn ObjectStore>,
     /// How it is tried again, if it is.
     retry: Option<RetryPolicy>,
     /// How keys are built in stores of this type.
@@ -55,6 +54,8 @@ pub(crate) struct Backend {
 /// Tries of a call when somebody waits for the answer: a connection that has just ended is not the
 /// state of a store.
 const FEW_TRIES: u32 = 3;
+/// Longest wait between those tries that a store may ask for.
+const SHORT: Duration = Duration::from_secs(3);
 
 impl Backend {
     /// The store that everything else works with.
@@ -66,15 +67,16 @@ impl Backend {
     pub(crate) fn impatient_store(&self) -> Arc<dyn ObjectStore> {
         self.trying(self.retry.clone().map(|policy| RetryPolicy {
             tries: FEW_TRIES,
+            max_retry_after: SHORT,
             ..policy
         }))
     }
 
     fn trying(&self, policy: Option<RetryPolicy>) -> Arc<dyn ObjectStore> {
-        let tries = Arc::clone(&self.tries);
+        let once = Arc::clone(&self.once);
         match policy {
-            Some(policy) => Arc::new(Retry::new(tries, Retrying::new(policy))),
-            None => tries,
+            Some(policy) => Arc::new(Retry::new(once, Retrying::new(policy))),
+            None => once,
         }
     }
 }
@@ -104,7 +106,7 @@ pub(crate) fn open(replica: &Replica) -> Result<Backend, BuildError> {
         Target::File(target) => {
             let backend = file::open(target);
             Ok(Backend {
-                tries: paced(backend.tries, replica.pace),
+                once: paced(backend.once, replica.pace),
                 ..backend
             })
         }
@@ -185,12 +187,13 @@ fn wrapped(
     if pace.requests.is_some() {
         policy.stall = policy.stall.max(Duration::from_mins(5));
     }
-    // Uploads that go on at the same time share what may be slow already.
-    if pace.upload.is_some() {
+    // Uploads that go on at the same time share what may be slow already; what is staged as a whole
+    // is sent at full speed.
+    if pace.upload.is_some() && policy.in_flight != u64::MAX {
         policy.min_rate /= 16;
     }
     Backend {
-        tries: paced(Arc::new(metered(store)), pace),
+        once: paced(Arc::new(metered(store)), pace),
         retry: Some(policy),
         layout,
         adopt: None,

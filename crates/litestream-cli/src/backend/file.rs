@@ -22,7 +22,7 @@ pub(super) fn open(target: &FileTarget) -> Backend {
     ));
     let modes = Arc::clone(&store);
     Backend {
-        tries: Arc::new(metered(store)),
+        once: Arc::new(metered(store)),
         retry: None,
         layout: Layout::Plain,
         adopt: Some(Box::new(move |ownership| {

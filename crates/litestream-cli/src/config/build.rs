@@ -478,9 +478,9 @@ fn file_path(url: &Url) -> String {
 /// missing, not named like the host.
 fn oss_host(host: &str) -> (String, Option<String>) {
     let place = host.strip_suffix(".aliyuncs.com").and_then(|rest| {
-        rest.strip_prefix("oss-")
-            .map(|region| ("", region))
-            .or_else(|| rest.split_once(".oss-"))
+        // First: the name of a bucket may begin so as well.
+        rest.split_once(".oss-")
+            .or_else(|| rest.strip_prefix("oss-").map(|region| ("", region)))
     });
     match place {
         None => (host.to_owned(), None),

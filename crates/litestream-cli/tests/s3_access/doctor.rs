@@ -55,7 +55,7 @@ fn a_store_that_is_too_busy_says_so_itself() {
     let place = Place::new();
     let busy = |_: &Asked| {
         let body = "<Error><Code>SlowDown</Code><Message>come back later</Message></Error>";
-        Said::status(503).with(body)
+        Said::status(503).header("Retry-After", "20").with(body)
     };
     let server = StandIn::start(busy).expect("a free port");
     let config = place.configure(&Settings {

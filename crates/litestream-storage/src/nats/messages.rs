@@ -15,6 +15,9 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use super::connect::Bucket;
 use crate::{Error, ErrorKind, Operation, Result};
 
+/// Empty batches in a row while the server says that there is more.
+const ROUNDS: u32 = 10;
+
 /// After how long the server forgets a reader that it hears nothing from.
 const FORGOTTEN: Duration = Duration::from_mins(2);
 
@@ -69,8 +72,10 @@ impl Messages {
 
     /// The next message; `None` when there are none at this moment.
     pub(super) async fn next(&mut self) -> Result<Option<Message>> {
-        if self.ready.is_empty() && !self.ended {
-            self.fetch().await?;
+        let mut rounds = 0;
+        while self.ready.is_empty() && !self.ended {
+            rounds += 1;
+            self.fetch(rounds == ROUNDS).await?;
         }
         let message = self.ready.pop_front();
         if let Some(message) = &message
@@ -94,7 +99,8 @@ impl Messages {
         })
     }
 
-    async fn fetch(&mut self) -> Result<()> {
+    /// One batch; an empty one that is the `last` is the end or an error.
+    async fn fetch(&mut self, last: bool) -> Result<()> {
         let limit = self.bucket.timeout;
         let broken = |source: async_nats::Error| {
             Error::new(ErrorKind::Io, self.operation)
@@ -115,13 +121,13 @@ impl Messages {
             self.ready.push_back(message);
         }
         if self.ready.is_empty() {
-            self.end().await?;
+            self.end(last).await?;
         }
         Ok(())
     }
 
     /// An empty batch is the end, or a request that was given up on the way: the server knows.
-    async fn end(&mut self) -> Result<()> {
+    async fn end(&mut self, last: bool) -> Result<()> {
         let asked = self.consumer.get_info();
         let info = within(self.bucket.timeout, self.operation, asked).await?;
         let info = info.map_err(|source| {
@@ -129,11 +135,12 @@ impl Messages {
                 .with_detail(format!("read the object store {:?}", self.bucket.name))
                 .with_source(source)
         })?;
-        let there = info.delivered.consumer_sequence + info.num_pending;
-        if there != self.received {
-            return Err(self.lost(there));
+        let sent = info.delivered.consumer_sequence;
+        // What is pending may have been written since; it comes with the next batch.
+        if sent != self.received || last && info.num_pending > 0 {
+            return Err(self.lost(sent + info.num_pending));
         }
-        self.ended = true;
+        self.ended = info.num_pending == 0;
         Ok(())
     }
 

@@ -292,8 +292,7 @@ struct Begun {
 }
 
 impl Begun {
-    fn aborting(&mut self) -> impl Future<Output = ()> + Send + 'static {
-        self.is_over = true;
+    fn aborting(&self) -> impl Future<Output = ()> + Send + use<> {
         let service = Arc::clone(&self.service);
         let (key, upload) = (self.key.clone(), self.upload.clone());
         async move {
@@ -312,6 +311,8 @@ impl Begun {
 
     async fn abort(&mut self) {
         self.aborting().await;
+        // Not before: who waits for it may go away.
+        self.is_over = true;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Uploads in parts: begun, sent several parts at a time, completed or given up.
 //!
-//! Invariant: an upload that is not completed is aborted, also when the put is dropped, in a few tries, so that
-//! no parts are left behind to be paid for.
+//! Invariant: an upload that is not completed is aborted, in a few tries, also when the put is
+//! dropped, so that no parts are left behind to be paid for.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -258,10 +258,7 @@ struct Upload {
 }
 
 impl Upload {
-    fn aborting(&mut self) -> Option<BoxFuture<'static, ()>> {
-        if std::mem::replace(&mut self.is_over, true) {
-            return None;
-        }
+    fn aborting(&self) -> BoxFuture<'static, ()> {
         let (store, key, id) = (self.store.clone(), self.key.clone(), self.id.clone());
         let aborting = async move {
             // With the credentials of now, which may not be those of the parts.
@@ -282,13 +279,13 @@ impl Upload {
                 _ => {}
             }
         };
-        Some(aborting.boxed())
+        aborting.boxed()
     }
 
     async fn abort(&mut self) {
-        if let Some(aborting) = self.aborting() {
-            aborting.await;
-        }
+        self.aborting().await;
+        // Not before: who waits for it may go away.
+        self.is_over = true;
     }
 }
 
@@ -296,10 +293,10 @@ impl Drop for Upload {
     fn drop(&mut self) {
         // Without a runtime there is nobody to send anything; the service's own rules for
         // unfinished uploads have to do.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current()
-            && let Some(aborting) = self.aborting()
+        if !self.is_over
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(aborting);
+            runtime.spawn(self.aborting());
         }
     }
 }

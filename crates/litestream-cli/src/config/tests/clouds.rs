@@ -100,6 +100,7 @@ fn hosts_of_alibaba_name_bucket_and_region() {
             "b",
             "cn-shanghai",
         ),
+        ("oss-b.oss-cn-shanghai.aliyuncs.com", "oss-b", "cn-shanghai"),
         ("b.example.com", "b.example.com", "cn-hangzhou"),
         ("aliyuncs.com", "aliyuncs.com", "cn-hangzhou"),
     ] {

@@ -180,7 +180,6 @@ async fn narrow_way(target: String, down: u64) -> String {
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
         let (mut client, _) = listener.accept().await.expect("somebody comes");
-        drop(listener);
         let mut server = TcpStream::connect(target).await.expect("it runs");
         let (server_read, mut server_write) = server.split();
         let (mut client_read, mut client_write) = client.split();
@@ -188,6 +187,11 @@ async fn narrow_way(target: String, down: u64) -> String {
         tokio::select! {
             _ended = tokio::io::copy(&mut down, &mut client_write) => {}
             _ended = tokio::io::copy(&mut client_read, &mut server_write) => {}
+        }
+        drop((client, server));
+        // Nobody else gets the port, and whoever comes back is sent away.
+        while let Ok((again, _)) = listener.accept().await {
+            drop(again);
         }
     });
     format!("nats://{address}")
