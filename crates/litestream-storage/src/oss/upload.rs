@@ -296,16 +296,11 @@ impl Begun {
         let service = Arc::clone(&self.service);
         let (key, upload) = (self.key.clone(), self.upload.clone());
         async move {
-            let aborted = service.retrying.clean_up(|| {
+            let aborted = service.retrying.abort(&key, || {
                 let request = service.object(Method::DELETE, &key, &upload);
                 service.send(Operation::Put, request)
             });
-            match aborted.await {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    tracing::warn!(%key, %error, "unfinished upload is left in the bucket");
-                }
-                _ => {}
-            }
+            aborted.await;
         }
     }
 

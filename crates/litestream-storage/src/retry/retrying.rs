@@ -12,7 +12,7 @@ use futures_util::future::{Either, select};
 use super::budget::{Budget, Jitter, RandomJitter, RetryPolicy};
 use crate::{Clock, Error, Result, SystemClock};
 #[cfg(any(feature = "oss", feature = "s3"))]
-use crate::{ErrorKind, Operation};
+use crate::{ErrorKind, Key, Operation};
 
 /// How, and how often, something is tried again.
 #[derive(Debug, Clone)]
@@ -53,19 +53,25 @@ impl Retrying {
         }
     }
 
-    /// Cleans up after something that failed, or was given up: a few tries within a minute, since
-    /// somebody may wait for it and nothing depends on it.
+    /// Aborts the upload of `key`, which failed or was given up: a few tries within a minute, since
+    /// somebody may wait for it and nothing depends on it. What is left then is said in the log.
     #[cfg(any(feature = "oss", feature = "s3"))]
-    pub(crate) async fn clean_up<T, F>(&self, call: impl FnMut() -> F) -> Result<T>
+    pub(crate) async fn abort<T, F>(&self, key: &Key, call: impl FnMut() -> F)
     where
         F: Future<Output = Result<T>>,
     {
         let mut few = self.clone();
         few.policy.tries = few.policy.tries.min(4);
         let limit = self.clock.sleep(Duration::from_mins(1));
-        match select(std::pin::pin!(few.persist(call)), limit).await {
-            Either::Left((done, _)) => done,
+        let aborted = match select(std::pin::pin!(few.persist(call)), limit).await {
+            Either::Left((done, _)) => done.map(drop),
             Either::Right(_) => Err(Error::new(ErrorKind::Timeout, Operation::Put)),
+        };
+        match aborted {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(%key, %error, "unfinished upload is left in the bucket");
+            }
+            _ => {}
         }
     }
 

@@ -262,7 +262,7 @@ impl Upload {
         let (store, key, id) = (self.store.clone(), self.key.clone(), self.id.clone());
         let aborting = async move {
             // With the credentials of now, which may not be those of the parts.
-            let aborted = store.retrying.clean_up(|| async {
+            let aborted = store.retrying.abort(&key, || async {
                 let client = store.client(Operation::Put, Some(&key)).await?;
                 let request = client
                     .abort_multipart_upload()
@@ -272,12 +272,7 @@ impl Upload {
                 let sent = request.send().await;
                 sent.map_err(|failure| store.failed(failure, Operation::Put, Some(&key)))
             });
-            match aborted.await {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    tracing::warn!(%key, %error, "unfinished upload is left in the bucket");
-                }
-                _ => {}
-            }
+            aborted.await;
         };
         aborting.boxed()
     }
