@@ -245,6 +245,15 @@ impl Program {
         self.run(args)
     }
 
+    /// What `status -live` says of the databases of the daemon at `socket`.
+    pub fn live(&self, socket: &Path) -> Result<serde_json::Value> {
+        let args = ["status", "-live", "-json", "-socket"].map(OsStr::new);
+        let said = self
+            .run(args.into_iter().chain([socket.as_os_str()]))?
+            .stdout;
+        serde_json::from_str(&said).with_context(|| format!("answer of `status -live`: {said}"))
+    }
+
     /// Has the daemon at `socket` sync `db` and waits until the replica has it.
     pub fn sync_wait(&self, socket: &Path, db: &Path) -> Result<SyncPosition> {
         let (socket, db) = (socket.as_os_str(), db.as_os_str());

@@ -20,11 +20,8 @@ fn configure(place: &Place, replica: &Place, owner: &str) {
 }
 
 fn live(place: &Place) -> Value {
-    let socket = place.socket().to_str().expect("UTF-8");
-    let done = ours().run(["status", "-live", "-json", "-socket", socket]);
-    let done = done.unwrap_or_else(|failure| panic!("{failure}"));
-    let mut list: Vec<Value> = serde_json::from_str(&done.stdout).expect("JSON");
-    list.remove(0)["replicas"][0].take()
+    let mut list = ours().live(place.socket()).expect("status");
+    list[0]["replicas"][0].take()
 }
 
 #[test]

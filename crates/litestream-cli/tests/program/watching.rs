@@ -55,10 +55,7 @@ fn number(text: &str, series: &str) -> f64 {
 }
 
 fn live(place: &Place) -> Value {
-    let socket = place.socket().to_str().expect("UTF-8");
-    let done = ours().run(["status", "-live", "-json", "-socket", socket]);
-    let done = done.unwrap_or_else(|failure| panic!("{failure}"));
-    serde_json::from_str(&done.stdout).expect("JSON")
+    ours().live(place.socket()).expect("status")
 }
 
 fn until(place: &Place, state: &str) -> Value {
